@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/machine.h"
+
+#include <fmt/format.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "bench/stats.h"
+#include "bench/text.h"
+#include "core/registry.h"
+#include "version.h"
+
+namespace metalconv::cli {
+namespace {
+
+std::string operating_system() {
+  std::string name;
+  std::ifstream release("/etc/os-release");
+  for (std::string line; std::getline(release, line);)
+    if (line.rfind("PRETTY_NAME=", 0) == 0) {
+      name = line.substr(12);
+      std::erase(name, '"');
+    }
+  utsname kernel{};
+  uname(&kernel);
+  if (name.empty()) return fmt::format("{} {}", kernel.sysname, kernel.release);
+  return fmt::format("{}, {} {}", name, kernel.sysname, kernel.release);
+}
+
+std::string compiler() {
+#ifdef __clang__
+  return fmt::format("clang {}", __clang_version__);
+#else
+  return fmt::format("g++ {}", __VERSION__);
+#endif
+}
+
+/// CPU time that a hypervisor gave to others, and all of it, in ticks since boot; zeros elsewhere.
+std::pair<double, double> cpu_ticks() {
+  std::ifstream stat("/proc/stat");
+  std::string word;
+  stat >> word;
+  double total = 0, stolen = 0, value = 0;
+  for (int field = 0; field < 8 && stat >> value; ++field) {
+    total += value;
+    if (field == 7) stolen = value;
+  }
+  return {stolen, total};
+}
+
+/// True when the row is of the kernel that `wisdom` made the planner choose.
+bool is_measured_choice(const bench::Row& row, Device& device, const Wisdom& wisdom) {
+  const auto candidates = explain(device, row.problem, &wisdom);
+  return std::any_of(candidates.begin(), candidates.end(), [&](const Candidate& c) {
+    return c.chosen && c.rule == ChoiceRule::measurement && c.row->name == row.kernel;
+  });
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::string>> machine_block(
+    const std::vector<std::unique_ptr<Device>>& devices) {
+  std::vector<std::pair<std::string, std::string>> block;
+  for (const auto& device : devices) {
+    const DeviceInfo& info = device->info();
+    block.emplace_back(info.name, info.model);
+    block.emplace_back(info.name + " memory free", bench::bytes_text(double(info.memory_bytes)));
+    if (info.last_level_cache_bytes > 0)
+      block.emplace_back(info.name + " last-level cache",
+                         bench::bytes_text(double(info.last_level_cache_bytes)));
+    for (const auto& [key, value] : info.facts) block.emplace_back(info.name + " " + key, value);
+  }
+  block.emplace_back("operating system", operating_system());
+  block.emplace_back("compiler", compiler());
+  block.emplace_back("metalconv", METALCONV_VERSION);
+  return block;
+}
+
+void add_wisdom(const bench::Result& result, const std::vector<Device*>& devices,
+                const Wisdom& wisdom, std::vector<std::pair<std::string, std::string>>* block) {
+  if (wisdom.empty()) return;
+  int ours = 0, measured = 0;
+  for (const bench::Row& row : result.rows)
+    for (Device* device : devices)
+      if (row.implementation == Implementation::optimized && row.device == device->info().name) {
+        ++ours;
+        measured += is_measured_choice(row, *device, wisdom) ? 1 : 0;
+      }
+  if (measured > 0)
+    block->emplace_back("wisdom",
+                        fmt::format("{} of {} optimized kernels were chosen by earlier measurement",
+                                    measured, ours));
+}
+
+NoiseWatch::NoiseWatch() : ticks_(cpu_ticks()) {
+  double load[1] = {0};
+  if (getloadavg(load, 1) == 1) load_ = load[0];
+}
+
+std::vector<std::string> NoiseWatch::warnings(const bench::Result& result) const {
+  std::vector<std::string> warnings;
+  const double processors = std::max(1u, std::thread::hardware_concurrency());
+  if (load_ > 0.5 * processors)
+    warnings.push_back(
+        fmt::format("The load average was {:.1f} on {:.0f} processors when the run began: "
+                    "end other programs and run it again.",
+                    load_, processors));
+  const auto [stolen, total] = cpu_ticks();
+  const double part = total > ticks_.second ? (stolen - ticks_.first) / (total - ticks_.second) : 0;
+  if (part > 0.01)
+    warnings.push_back(
+        fmt::format("The hypervisor gave {:.0f} % of the processor time to others: compare "
+                    "ratios of this run, not times across runs.",
+                    part * 100));
+  const auto wide = std::count_if(result.rows.begin(), result.rows.end(), [](const bench::Row& r) {
+    return r.time_us && bench::relative_half_width(*r.time_us) > 0.05;
+  });
+  if (wide > 0)
+    warnings.push_back(
+        fmt::format("{} of {} rows have an interval wider than +-5 %: give them more time "
+                    "with --budget.",
+                    wide, result.rows.size()));
+  return warnings;
+}
+
+}  // namespace metalconv::cli

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+// tune: measure every kernel of ours on problems, and keep the winners for the planner.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "bench/table.h"
+#include "bench/text.h"
+#include "bench/tune.h"
+#include "cli/commands.h"
+#include "cli/ending.h"
+#include "cli/machine.h"
+#include "cli/options.h"
+#include "cli/progress.h"
+#include "cli/wisdom_file.h"
+#include "metalconv/error.h"
+
+namespace metalconv::cli {
+namespace {
+
+/// Loaded anew each time: another process may have written it. The warning goes to stderr.
+void save(const std::string& path, const std::vector<bench::Tuned>& choices) {
+  LoadedWisdom loaded = load_wisdom(path);
+  bench::record(choices, &loaded.wisdom);
+  const std::string kept = save_wisdom(path, loaded.wisdom);
+  if (!loaded.warning.empty()) fmt::print(stderr, "metalconv: {}\n", loaded.warning);
+  if (!kept.empty()) fmt::print(stderr, "metalconv: it is kept as {}\n", kept);
+}
+
+void print_failures(const bench::Result& result) {
+  for (const bench::Row& row : result.rows) {
+    if (row.verdict == bench::Verdict::failed)
+      fmt::print("FAILED {} on {}: {}\n  again: {}\n", row.kernel, to_text(row.problem), row.reason,
+                 row.reproducer);
+    if (row.above_roof)
+      fmt::print("{} on {} is faster than a roof allows: it is not chosen\n", row.kernel,
+                 to_text(row.problem));
+  }
+}
+
+struct TuneCommand {
+  DeviceChoice devices;
+  TargetChoice targets;
+  WisdomFile wisdom;
+  bench::RunOptions options;
+
+  int run() {
+    const std::string path = wisdom.path();
+    if (path.empty())
+      throw Error(ErrorCode::invalid_argument,
+                  "there is no place for what is found: name a file with --wisdom");
+    const bench::Workload workload = targets.workload({"baseline"});
+    const auto opened = devices.open();
+    std::vector<Device*> pointers;
+    for (const auto& d : opened) pointers.push_back(require_timed(d.get()));
+    save(path, {});  // what cannot be written is better known before the measuring
+
+    const NoiseWatch noise;
+    bench::set_for_tuning(&options);
+    options.reproduce_flags = devices.flags();
+    options.interrupted = &watch_interrupts();
+    const bench::Result result = with_progress(pointers, workload);
+    const auto choices = bench::choices_of(result, pointers);
+    fmt::print("{}", bench::to_text(bench::tuning_table(choices), 100));
+    print_failures(result);
+    for (const std::string& warning : noise.warnings(result)) fmt::print("{}\n", warning);
+    save(path, choices);
+    fmt::print("wrote {} to {}\n", bench::count_text(choices.size(), "choice"), path);
+    return exit_status(result);
+  }
+
+ private:
+  Device* require_timed(Device* device) const {
+    if (!device->info().timed && !options.force_time)
+      throw Error(
+          ErrorCode::invalid_argument,
+          fmt::format("device is '{}', but its times say nothing of speed", device->info().name));
+    return device;
+  }
+
+  bench::Result with_progress(const std::vector<Device*>& devices_to_run,
+                              const bench::Workload& workload) {
+    ProgressLine line;
+    options.progress = [&](const bench::Progress& p) { line.show(p); };
+    return bench::run(devices_to_run, workload, options);
+  }
+};
+
+}  // namespace
+
+void add_tune_command(CLI::App& app, int* status) {
+  auto c = std::make_shared<TuneCommand>();
+  CLI::App* command = app.add_subcommand(
+      "tune", "time our kernels on workloads or problems, and keep the winners for the planner");
+  c->targets.add_problems_to(*command);
+  c->devices.add_to(*command);
+  c->wisdom.add_file_to(*command);
+  command
+      ->add_option("--budget", c->options.measure.budget_seconds,
+                   "seconds for one problem (default: 6)")
+      ->check(CLI::Range(0.01, 86400.0));
+  command->add_flag("--time-emulator", c->options.force_time, "time devices meant for truth, too");
+  command->footer(
+      "explain, bench and conv go by the winners from then on. A winner within the noise of the\n"
+      "estimate's choice changes nothing. Tune again after an update of metalconv.");
+  command->callback([c, status] { *status = c->run(); });
+}
+
+}  // namespace metalconv::cli

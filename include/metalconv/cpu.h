@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CPU device.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "metalconv/device.h"
+
+namespace metalconv {
+
+struct CpuOptions {
+  int threads = 0;     ///< 0: all that this process may use
+  std::string isa;     ///< an instruction set that cpu_isas() lists; empty: the best
+  bool vendor = true;  ///< look for oneDNN
+};
+
+/// Instruction sets that the optimized kernels were compiled for and this machine runs, best first,
+/// e.g. {"avx512", "avx2", "sse4"}.
+std::vector<std::string> cpu_isas();
+
+/// Throws Error{invalid_argument} for an instruction set that the machine does not run.
+std::unique_ptr<Device> make_cpu_device(const CpuOptions& options = {});
+
+}  // namespace metalconv

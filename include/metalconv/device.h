@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+// Device, Buffer, Queue: the same small interface on every kind of hardware.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "metalconv/tensor.h"
+
+namespace metalconv {
+
+class Registry;
+
+/// Memory owned on a device.
+class Buffer {
+ public:
+  virtual ~Buffer() = default;
+  virtual Memory memory() const = 0;
+  /// Copy between host and device; both wait. Throw Error{invalid_argument} past the end.
+  virtual void upload(const void* host, std::size_t bytes, std::size_t offset = 0) = 0;
+  virtual void download(void* host, std::size_t bytes, std::size_t offset = 0) const = 0;
+};
+
+/// An ordered stream of work.
+class Queue {
+ public:
+  virtual ~Queue() = default;
+  /// Wait for all work enqueued so far. Throws Error{device} when any of it failed.
+  virtual void wait() = 0;
+  /// Seconds on the device's own clock from the start to the end of what `enqueue` enqueues. Waits.
+  /// `enqueue` must only enqueue work on this queue.
+  virtual double time(const std::function<void()>& enqueue) = 0;
+};
+
+/// A measurable ceiling of a device.
+struct RoofProbe {
+  std::string name;  ///< "write", "read", "copy" (bytes) or "fma" (operations)
+  std::string path;  ///< the code path, e.g. "avx512, non-temporal stores"
+  /// Bytes touched, so that each level of cache has its own roof; 0 for "fma".
+  double working_set_bytes = 0;
+  double work = 0;                  ///< bytes or operations of one run
+  std::function<void(Queue&)> run;  ///< enqueue the work once
+};
+
+struct DeviceInfo {
+  std::string name;                          ///< "cpu", "cuda", "metal", "emulator"
+  std::string model;                         ///< as the hardware calls itself
+  int compute_units = 0;                     ///< threads on a CPU, SMs or cores on a GPU
+  std::size_t memory_bytes = 0;              ///< memory that can be allocated on it
+  std::size_t last_level_cache_bytes = 0;    ///< 0 when it is hidden
+  bool timed = true;                         ///< false: for truth, not for speed (the emulator)
+  std::map<std::string, std::string> facts;  ///< driver, instruction set, vendor versions ...
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual const DeviceInfo& info() const = 0;
+  /// Throws Error{too_large} when the memory cannot be had.
+  virtual std::unique_ptr<Buffer> allocate(std::size_t bytes) = 0;
+  virtual std::unique_ptr<Queue> make_queue() = 0;
+  /// The kernels of this device, ours and the vendor's.
+  virtual const Registry& registry() const = 0;
+  virtual std::vector<RoofProbe> roof_probes() = 0;
+};
+
+}  // namespace metalconv

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// TensorView: typed, strided memory on a device.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "metalconv/problem.h"
+
+namespace metalconv {
+
+/// A place in a device's memory. `handle` is an address on cpu, cuda and emulator, and an
+/// MTL::Buffer* on metal; `offset` and `bytes` delimit the part meant.
+struct Memory {
+  void* handle = nullptr;
+  std::size_t offset = 0;
+  std::size_t bytes = 0;
+
+  /// The address of the first byte, on devices whose handle is an address.
+  void* address() const { return static_cast<std::byte*>(handle) + offset; }
+};
+
+/// A 4-D view. Sizes and strides count elements and are in logical order, whatever the memory
+/// order: activations N, C, H, W; weights K, C/groups, R, S; a bias is K, 1, 1, 1.
+struct TensorView {
+  Memory memory;
+  DType dtype = DType::f32;
+  std::array<std::int64_t, 4> sizes{};
+  std::array<std::int64_t, 4> strides{};
+};
+
+/// Dense views of the four operands of `problem`, over memory that holds at least their bytes.
+TensorView x_view(const ConvProblem& problem, Memory memory);
+TensorView w_view(const ConvProblem& problem, Memory memory);
+TensorView bias_view(const ConvProblem& problem, Memory memory);
+TensorView y_view(const ConvProblem& problem, Memory memory);
+
+}  // namespace metalconv

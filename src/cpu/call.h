@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kernels of this device make of the arguments of execute().
+#pragma once
+
+#include <tbb/task_arena.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "cpu/arithmetic.h"
+#include "cpu/convert.h"
+#include "metalconv/problem.h"
+#include "metalconv/tensor.h"
+
+namespace metalconv::cpu {
+
+struct Call {
+  const void* x;      ///< of the problem's dtype, as y is
+  const float* w;     ///< packed
+  const float* bias;  ///< null when the problem has none
+  void* y;
+  const Converter& convert;
+
+  /// `bias_room` takes the K floats of a bias of halves.
+  Call(const ConvProblem& problem, const TensorView& x_view, Memory packed,
+       const TensorView& bias_view, const TensorView& y_view, const Converter& converter,
+       float* bias_room)
+      : x(x_view.memory.address()),
+        w(static_cast<const float*>(packed.address())),
+        bias(nullptr),
+        y(y_view.memory.address()),
+        convert(converter) {
+    if (!problem.bias) return;
+    const void* from = bias_view.memory.address();
+    bias = convert.halves() ? bias_room : static_cast<const float*>(from);
+    if (convert.halves()) convert.to_f32(from, bias_room, problem.K);
+  }
+
+  /// Element i of y, where y is f32.
+  float* floats(std::int64_t i) const { return static_cast<float*>(y) + i; }
+  /// n elements of y from element i on.
+  void store(const float* from, std::int64_t n, std::int64_t i) const {
+    if (convert.halves())
+      convert.from_f32(from, convert.at(y, i), n);
+    else
+      std::copy_n(from, n, floats(i));
+  }
+};
+
+/// Floats at the head of a workspace that the bias takes.
+inline std::int64_t bias_floats(const ConvProblem& problem) {
+  return problem.bias && problem.dtype != DType::f32 ? problem.K : 0;
+}
+
+/// The workspace of kernels that give each thread the same number of floats, behind a head that all
+/// share.
+class Slots {
+ public:
+  Slots(int threads, std::int64_t floats, std::int64_t head = 0)
+      : threads_(threads), floats_(round_up(floats, kLine)), head_(round_up(head, kLine)) {}
+
+  std::size_t bytes() const {
+    return std::size_t(head_ + threads_ * floats_ + kLine) * sizeof(float);
+  }
+  /// At the start of a cache line, as are all slots.
+  float* head(Memory workspace) const {
+    void* first = workspace.address();
+    std::size_t room = workspace.bytes;
+    std::align(kLine * sizeof(float), 1, first, room);
+    return static_cast<float*>(first);
+  }
+  /// That of the calling thread.
+  float* mine(Memory workspace) const {
+    // One thread works in the caller's own arena, where the index says nothing.
+    const int index = threads_ > 1 ? tbb::this_task_arena::current_thread_index() : 0;
+    return head(workspace) + head_ + index * floats_;
+  }
+
+ private:
+  int threads_;
+  std::int64_t floats_, head_;
+};
+
+}  // namespace metalconv::cpu

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+// 1x1 kernels without padding, any stride: a matrix product of weights and pixels. NCHW: a task
+// copies its pixels into panels, [channel][pixel of a register tile], which every block of output
+// channels then reads from the core's cache. NHWC: pixels of floats are read where they are, those
+// of halves are converted first.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <vector>
+
+#include "cpu/call.h"
+#include "cpu/general.h"
+#include "cpu/rows.h"
+#include "cpu/system.h"
+
+namespace metalconv::cpu {
+namespace {
+
+using std::int64_t;
+
+constexpr int64_t kMaxTile = 512;  // floats of the largest register tile
+constexpr int kMaxPixels = 16;     // of a tile by channels
+constexpr int64_t kTasksPerThread = 4;
+constexpr int64_t kAhead = 8;  // channels that are fetched before they are needed
+
+/// How outputs are divided among tasks.
+struct Blocking {
+  int64_t pixels = 1;  ///< of a task, whole register tiles
+  int64_t splits = 1;  ///< tasks that share the output channels of the same pixels
+};
+
+/// Sizes that follow from the problem and the instruction set.
+struct Sizes {
+  Sizes(const Context& context, const ConvProblem& problem)
+      : kernels(general::kernels_of(context.isa())),
+        c(problem),
+        nchw(problem.layout == Layout::nchw),
+        halves(problem.dtype != DType::f32),
+        lanes(kernels.lanes),
+        C(problem.C_per_group()),
+        K(problem.K_per_group()),
+        plane(problem.P() * problem.Q()),
+        block(nchw ? kernels.channels : kernels.channel_vectors * lanes),
+        tile(nchw ? kernels.pixel_vectors * lanes : kernels.pixels),
+        blocking(choose(context.threads())),
+        parts(ceil_div(plane, blocking.pixels)) {}
+
+  /// Estimated seconds; counts in vector multiply-adds, fitted on Zen 3.
+  double seconds(int threads) const {
+    const double tiles = double(ceil_div(blocking.pixels, tile));
+    const double blocks = double(ceil_div(ceil_div(K, block), blocking.splits));
+    const double sums = nchw ? double(kernels.pixel_vectors * kernels.channels)
+                             : double(kernels.pixels * kernels.channel_vectors);
+    const double copy = (c.stride_w > 1 ? 10.0 : 3.0) * double(kernels.pixel_vectors * C);
+    const double task =
+        200 + tiles * (blocks * (sums * (0.92 * double(C) + 3) + 30) + (copies() ? copy : 0));
+    const double tasks = double(std::max<int64_t>(c.N, 1) * c.groups * parts * blocking.splits);
+    const double rounds = std::max(std::ceil(tasks / threads), tasks / threads);
+    return 2e-6 + rounds * task / (kernels.rate * 1e9);
+  }
+
+  /// Whether a task copies its pixels.
+  bool copies() const { return nchw || halves; }
+
+  const general::Kernels& kernels;
+  ConvProblem c;
+  bool nchw, halves;
+  int64_t lanes, C, K;
+  int64_t plane;        ///< outputs of an image and channel
+  int64_t block, tile;  ///< output channels and pixels of a register tile
+  Blocking blocking;
+  int64_t parts;  ///< of an image
+
+ private:
+  Blocking choose(int threads) const {
+    Blocking b;
+    // Half of the core's cache for panels, the rest for the weights that pass.
+    const int64_t most = int64_t(core_cache()) / 2 / int64_t(sizeof(float)) / C;
+    const int64_t outer = std::max<int64_t>(c.N, 1) * c.groups;
+    const int64_t wanted = ceil_div(kTasksPerThread * threads, outer);
+    b.pixels = std::min({most, ceil_div(plane, wanted), 16 * tile});
+    b.pixels = std::max(b.pixels / tile, int64_t(1)) * tile;
+    const int64_t tasks = outer * ceil_div(plane, b.pixels);
+    if (tasks < threads)
+      b.splits = std::clamp<int64_t>(ceil_div(threads, tasks), 1, ceil_div(K, block));
+    return b;
+  }
+};
+
+class Conv1x1 final : public PreparedConv {
+ public:
+  Conv1x1(const Context& context, const ConvProblem& problem)
+      : context_(context),
+        convert_(converter(context.isa(), problem.dtype)),
+        s_(context, problem),
+        c_(s_.c),
+        slots_(context.threads(), s_.copies() ? s_.blocking.pixels * s_.C : 0,
+               bias_floats(problem)) {
+    for (int64_t i = 0; i < s_.C; ++i) offsets_.push_back(i * s_.tile);
+  }
+
+  std::size_t packed_bytes() const override {
+    return std::size_t(c_.groups * group_weights()) * sizeof(float);
+  }
+  std::size_t workspace_bytes() const override { return s_.copies() ? slots_.bytes() : 0; }
+  std::string detail() const override {
+    return fmt::format("{}, {} x {} in registers, {} pixels a task, {} splits", context_.isa(),
+                       s_.nchw ? s_.block : s_.tile, s_.nchw ? s_.tile : s_.block,
+                       s_.blocking.pixels, s_.blocking.splits);
+  }
+
+  /// [group][block][input channel][channel of the block].
+  void pack(Queue&, const TensorView& w, Memory packed) const override {
+    const Floats floats(convert_, w, c_.w_elements());
+    auto* to = static_cast<float*>(packed.address());
+    for (int64_t g = 0; g < c_.groups; ++g)
+      for (int64_t k0 = 0; k0 < s_.K; k0 += s_.block) {
+        const int64_t width = std::min(s_.block, padded_K() - k0);
+        for (int64_t c = 0; c < s_.C; ++c)
+          for (int64_t k = k0; k < k0 + width; ++k)
+            *to++ = k < s_.K ? floats.data()[(g * s_.K + k) * s_.C + c] : 0.0f;
+      }
+  }
+
+  void execute(Queue&, const TensorView& x, Memory packed, const TensorView& bias,
+               const TensorView& y, Memory workspace) const override {
+    const bool copies = s_.copies();
+    const Call call(c_, x, packed, bias, y, convert_, copies ? slots_.head(workspace) : nullptr);
+    const int64_t blocks = ceil_div(s_.K, s_.block), splits = s_.blocking.splits;
+    context_.parallel_for(c_.N * c_.groups * s_.parts * splits, [&](int64_t i) {
+      Task task;
+      const int64_t split = i % splits, part = i / splits % s_.parts;
+      task.g = i / splits / s_.parts % c_.groups;
+      task.n = i / splits / s_.parts / c_.groups;
+      task.first = part * s_.blocking.pixels;
+      task.pixels = std::min(s_.blocking.pixels, s_.plane - task.first);
+      task.k_begin = split * blocks / splits * s_.block;
+      task.k_end = std::min((split + 1) * blocks / splits * s_.block, s_.K);
+      float* slot = copies ? slots_.mine(workspace) : nullptr;
+      if (s_.nchw)
+        by_pixels(call, task, slot);
+      else
+        by_channels(call, task, slot);
+    });
+  }
+
+ private:
+  /// Output channels [k_begin, k_end) of one group, pixels [first, first + pixels) of an image.
+  struct Task {
+    int64_t n, g, first, pixels, k_begin, k_end;
+  };
+
+  int64_t padded_K() const { return s_.nchw ? s_.K : round_up(s_.K, s_.lanes); }
+  int64_t group_weights() const { return padded_K() * s_.C; }
+  /// Pixel of an input plane that output pixel i reads.
+  int64_t source(int64_t i) const {
+    return i / c_.Q() * c_.stride_h * c_.W + i % c_.Q() * c_.stride_w;
+  }
+
+  /// That of the block of channels from k on. `bias` holds a whole block's.
+  general::Sum sum(const Call& call, const Task& task, int64_t k, float* bias) const {
+    static constexpr int64_t kNowhere = 0;
+    std::fill_n(bias, s_.block, 0.0f);
+    if (call.bias) std::copy_n(call.bias + task.g * s_.K + k, std::min(s_.block, s_.K - k), bias);
+    general::Sum sum{};
+    sum.w = call.w + task.g * group_weights() + k * s_.C;
+    sum.outer = &kNowhere;
+    sum.outer_count = 1;
+    sum.inner = offsets_.data();
+    sum.inner_count = s_.C;
+    sum.bias = bias;
+    sum.activate(c_.activation);
+    return sum;
+  }
+
+  // -- NCHW: vectors of pixels --
+
+  void by_pixels(const Call& call, const Task& task, float* panels) const {
+    alignas(64) float bias[64], tile[kMaxTile];
+    for (int64_t at = 0; at < task.pixels; at += s_.tile)
+      fill_panel(call, task, task.first + at, std::min(s_.tile, task.pixels - at),
+                 panels + at * s_.C);
+    for (int64_t k = task.k_begin; k < task.k_end; k += s_.block) {
+      const int64_t channels = std::min(s_.block, task.k_end - k);
+      general::Sum sums = sum(call, task, k, bias);
+      const int64_t y = (task.n * c_.K + task.g * s_.K + k) * s_.plane + task.first;
+      for (int64_t at = 0; at < task.pixels; at += s_.tile) {
+        const int64_t count = std::min(s_.tile, task.pixels - at);
+        const int64_t vectors = ceil_div(count, s_.lanes);
+        sums.x = panels + at * s_.C;
+        if (count == vectors * s_.lanes && !s_.halves) {
+          s_.kernels.by_pixels(int(channels), int(vectors), sums, call.floats(y + at), s_.plane);
+          continue;
+        }
+        s_.kernels.by_pixels(int(channels), int(vectors), sums, tile, s_.tile);
+        for (int64_t i = 0; i < channels; ++i)
+          call.store(tile + i * s_.tile, count, y + at + i * s_.plane);
+      }
+    }
+  }
+
+  /// `count` output pixels from `first` on, all channels; what is left of the panel is zeros.
+  void fill_panel(const Call& call, const Task& task, int64_t first, int64_t count,
+                  float* panel) const {
+    const int64_t size = c_.H * c_.W;
+    int64_t x = (task.n * c_.C + task.g * s_.C) * size;
+    for (int64_t c = 0; c < s_.C; ++c, x += size, panel += s_.tile) {
+      if (c_.stride_h == 1 && c_.stride_w == 1) {
+        // Pieces of rows are too short for the hardware to see them coming.
+        const int64_t ahead = x + std::min(kAhead, s_.C - 1 - c) * size + first;
+        for (int64_t i = 0; i < count; i += kLine)
+          __builtin_prefetch(convert_.at(call.x, ahead + i));
+        convert_.to_f32(convert_.at(call.x, x + first), panel, count);
+      } else {
+        gather_pixels(call, x, first, count, panel);
+      }
+      std::fill(panel + count, panel + s_.tile, 0.0f);
+    }
+  }
+  /// Of the plane from element x on, row of outputs by row.
+  void gather_pixels(const Call& call, int64_t x, int64_t first, int64_t count, float* to) const {
+    for (int64_t i = first, end; i < first + count; to += end - i, i = end) {
+      end = std::min(first + count, (i / c_.Q() + 1) * c_.Q());
+      rows_to_f32(convert_, convert_.at(call.x, x + source(i)), c_.stride_w, to, 1, end - i, 1);
+    }
+  }
+
+  // -- NHWC: vectors of channels --
+
+  /// `slot` takes the pixels of halves; floats are read where they are.
+  void by_channels(const Call& call, const Task& task, float* slot) const {
+    alignas(64) float bias[64];
+    const int64_t x = task.n * c_.H * c_.W * c_.C + task.g * s_.C;
+    for (int64_t i = 0; slot && i < task.pixels; ++i)
+      convert_.to_f32(convert_.at(call.x, x + source(task.first + i) * c_.C), slot + i * s_.C,
+                      s_.C);
+    const int64_t tiles = ceil_div(task.pixels, s_.tile);
+    for (int64_t k = task.k_begin; k < task.k_end; k += s_.block) {
+      general::Sum sums = sum(call, task, k, bias);
+      sums.x = slot ? slot : static_cast<const float*>(call.x) + x;
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int64_t begin = t * task.pixels / tiles, end = (t + 1) * task.pixels / tiles;
+        tile_of_channels(call, task, k, sums, begin, end - begin);
+      }
+    }
+  }
+
+  /// `count` pixels of the task from `begin` on, the block of channels from k on.
+  void tile_of_channels(const Call& call, const Task& task, int64_t k, const general::Sum& sums,
+                        int64_t begin, int64_t count) const {
+    alignas(64) float tile[kMaxTile];
+    int64_t from[kMaxPixels], to[kMaxPixels], in_tile[kMaxPixels];
+    int64_t q = (task.first + begin) % c_.Q(), at = source(task.first + begin);
+    for (int64_t i = 0; i < count; ++i) {
+      to[i] = task.first + begin + i;
+      from[i] = s_.copies() ? (begin + i) * s_.C : at * c_.C;
+      in_tile[i] = i;
+      at = ++q < c_.Q() ? at + c_.stride_w : source(to[i] + 1);
+      if (q == c_.Q()) q = 0;
+    }
+    const int64_t channels = std::min(s_.block, task.k_end - k);
+    const int64_t vectors = ceil_div(channels, s_.lanes), width = vectors * s_.lanes;
+    const int64_t y = task.n * s_.plane * c_.K + task.g * s_.K + k;
+    if (channels == width && !s_.halves)
+      return s_.kernels.by_channels(int(count), int(vectors), sums, from, call.floats(y), to, c_.K);
+    s_.kernels.by_channels(int(count), int(vectors), sums, from, tile, in_tile, width);
+    for (int64_t i = 0; i < count; ++i) call.store(tile + i * width, channels, y + to[i] * c_.K);
+  }
+
+  const Context& context_;
+  const Converter& convert_;
+  Sizes s_;
+  const ConvProblem& c_;          ///< the one in s_
+  Slots slots_;                   ///< panels, or the pixels of a task
+  std::vector<int64_t> offsets_;  ///< of the input channels in a panel
+};
+
+}  // namespace
+
+KernelRow conv1x1_row(const Context& context) {
+  KernelRow row;
+  row.name = "conv1x1";
+  row.summary = "1x1 without padding: a matrix product of weights and pixels";
+  row.dtypes = {DType::f32, DType::f16, DType::bf16};
+  row.layouts = {Layout::nchw, Layout::nhwc};
+  row.activations = {Activation::none, Activation::relu, Activation::relu6};
+  row.supports = [](const ConvProblem& c) -> std::string {
+    if (c.R != 1 || c.S != 1) return fmt::format("the kernel is {}x{}, must be 1x1", c.R, c.S);
+    if (c.pad_top + c.pad_left + c.pad_bottom + c.pad_right > 0) return "there is padding";
+    return {};
+  };
+  row.cost = [&context](const ConvProblem& p) {
+    return Sizes(context, p).seconds(context.threads());
+  };
+  row.make = [&context](const ConvProblem& p) { return std::make_unique<Conv1x1>(context, p); };
+  return row;
+}
+
+}  // namespace metalconv::cpu

@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+// Depthwise convolution: one input channel a group, so that nothing is shared among output channels
+// and memory decides. NCHW: plane by plane, through a strip (strip.h), vectors along the
+// columns. NHWC: straight from the input, or from a copy of halves in f32, vectors along the
+// channels; taps on the padding are left out.
+#include "cpu/depthwise.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "cpu/call.h"
+#include "cpu/rows.h"
+#include "cpu/strip.h"
+
+namespace metalconv::cpu {
+namespace {
+
+using std::int64_t;
+
+// Half of a 32 KiB L1, so that what a strip's copy wrote is still there when it is read.
+constexpr int64_t kStripFloats = 4 << 10;
+// Rows of NHWC halves in f32: a quarter of a 512 KiB L2.
+constexpr int64_t kCopyFloats = 32 << 10;
+
+depthwise::Clamp clamp_of(Activation activation) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  return {activation != Activation::none, 0.0f, activation == Activation::relu6 ? 6.0f : infinity};
+}
+
+class Depthwise : public PreparedConv {
+ public:
+  Depthwise(const Context& context, const ConvProblem& problem)
+      : context_(context),
+        kernels_(depthwise::kernels_of(context.isa())),
+        convert_(converter(context.isa(), problem.dtype)),
+        c_(problem),
+        P_(problem.P()),
+        Q_(problem.Q()),
+        lanes_(kernels_.lanes) {}
+
+  std::size_t packed_bytes() const override { return std::size_t(c_.w_elements()) * sizeof(float); }
+
+ protected:
+  /// Enough tasks to even out their lengths.
+  int64_t wanted_tasks() const { return 4 * context_.threads(); }
+
+  const Context& context_;
+  const depthwise::Kernels& kernels_;
+  const Converter& convert_;
+  ConvProblem c_;
+  int64_t P_, Q_, lanes_;
+};
+
+// -- NCHW --
+
+class DepthwiseNchw final : public Depthwise {
+ public:
+  DepthwiseNchw(const Context& context, const ConvProblem& problem)
+      : Depthwise(context, problem),
+        band_(band_rows(problem)),
+        bands_(ceil_div(P_, band_)),
+        planes_(std::max<int64_t>(c_.N * c_.groups / wanted_tasks(), 1)),
+        strip_(problem, Order::pixels_last, band_, Q_, 1, &convert_),
+        narrow_(Q_ < lanes_),
+        copied_(narrow_ || convert_.halves()),
+        slots_(context.threads(),
+               strip_floats() + (copied_ ? band_ * std::max<int64_t>(Q_, lanes_) : 0),
+               bias_floats(problem)) {
+    for (int64_t p = 0; p < band_; ++p)
+      for (int64_t q = 0; q < Q_; q += lanes_) {
+        // A row's last vector overlaps the one before it. Narrow rows get one vector each, from
+        // which they are copied.
+        const int64_t start = narrow_ ? 0 : std::min(q, Q_ - lanes_);
+        from_.push_back(strip_.place(p, start));
+        to_.push_back(narrow_ ? p * lanes_ : p * Q_ + start);
+      }
+  }
+
+  std::size_t workspace_bytes() const override { return slots_.bytes(); }
+  std::string detail() const override {
+    return fmt::format("{}, vectors of columns, {} rows a strip", context_.isa(), band_);
+  }
+
+  void pack(Queue&, const TensorView& w, Memory packed) const override {
+    convert_.to_f32(w.memory.address(), static_cast<float*>(packed.address()), c_.w_elements());
+  }
+
+  void execute(Queue&, const TensorView& x, Memory packed, const TensorView& bias,
+               const TensorView& y, Memory workspace) const override {
+    const Call io(c_, x, packed, bias, y, convert_, slots_.head(workspace));
+    const int64_t planes = c_.N * c_.groups, chunks = ceil_div(planes, planes_);
+    context_.parallel_for(chunks * bands_, [&](int64_t task) {
+      float* slot = slots_.mine(workspace);
+      const int64_t first = task / bands_ * planes_, p = task % bands_ * band_;
+      for (int64_t i = first; i < std::min(first + planes_, planes); ++i)
+        band(io, {i / c_.groups, i % c_.groups, p, std::min(band_, P_ - p), 0, Q_}, i > first,
+             slot);
+    });
+  }
+
+ private:
+  static int64_t band_rows(const ConvProblem& c) {
+    const int64_t columns = Axis(c.Q(), c.stride_w, c.dilation_w, c.S).size;
+    int64_t rows = c.P();
+    while (rows > 1 && Axis(rows, c.stride_h, c.dilation_h, c.R).size * columns > kStripFloats)
+      rows = ceil_div(rows, 2);
+    return rows;
+  }
+  /// Vectors may be read, and dropped, up to one past the end; then the copied rows' own.
+  int64_t strip_floats() const { return ceil_div(strip_.floats(), 16) * 16 + 16; }
+
+  /// All output channels of one group. `again`: the slot holds the same rows of another group.
+  void band(const Call& io, const Block& block, bool again, float* slot) const {
+    if (again)
+      strip_.refill(io.x, block, slot);
+    else
+      strip_.fill(io.x, block, slot);
+    const int64_t m = c_.K_per_group();
+    float* rows = slot + strip_floats();
+    depthwise::Plane plane{};
+    plane.x = slot;
+    plane.taps = strip_.inner().data();
+    plane.tap_count = c_.R * c_.S;
+    plane.clamp = clamp_of(c_.activation);
+    plane.from = from_.data();
+    plane.to = to_.data();
+    plane.vectors = block.rows * ceil_div(Q_, lanes_);
+    for (int64_t k = block.g * m; k < (block.g + 1) * m; ++k) {
+      const int64_t y = ((block.n * c_.K + k) * P_ + block.p) * Q_;
+      plane.w = io.w + k * plane.tap_count;
+      plane.bias = io.bias ? io.bias[k] : 0.0f;
+      plane.y = copied_ ? rows : io.floats(y);
+      kernels_.plane(plane);
+      if (narrow_)
+        for (int64_t p = 0; p < block.rows; ++p) io.store(rows + p * lanes_, Q_, y + p * Q_);
+      else if (copied_)
+        io.store(rows, block.rows * Q_, y);
+    }
+  }
+
+  int64_t band_, bands_;  // output rows of a task, and how many of those
+  int64_t planes_;        // of a task
+  Strip strip_;
+  bool narrow_, copied_;  // rows: below a vector; written beside y first
+  Slots slots_;
+  std::vector<int64_t> from_, to_;
+};
+
+// -- NHWC --
+
+class DepthwiseNhwc final : public Depthwise {
+ public:
+  DepthwiseNhwc(const Context& context, const ConvProblem& problem)
+      : Depthwise(context, problem),
+        bands_(std::min(P_, tasks_per_image())),
+        share_(channels_of_task()),
+        shares_(ceil_div(c_.C, share_)),
+        high_(rows_of_copy()),
+        slots_(context.threads(), convert_.halves() ? copy_floats() + Q_ * share_ : 0,
+               bias_floats(problem)) {}
+
+  std::size_t workspace_bytes() const override { return convert_.halves() ? slots_.bytes() : 0; }
+  std::string detail() const override {
+    return fmt::format("{}, vectors of channels", context_.isa());
+  }
+
+  /// [r][s][channel].
+  void pack(Queue&, const TensorView& w, Memory packed) const override {
+    const Floats floats(convert_, w, c_.w_elements());
+    const float* from = floats.data();
+    auto* to = static_cast<float*>(packed.address());
+    const int64_t taps = c_.R * c_.S;
+    for (int64_t t = 0; t < taps; ++t)
+      for (int64_t c = 0; c < c_.C; ++c) to[t * c_.C + c] = from[c * taps + t];
+  }
+
+  void execute(Queue&, const TensorView& x, Memory packed, const TensorView& bias,
+               const TensorView& y, Memory workspace) const override {
+    const bool halves = convert_.halves();
+    const Call io(c_, x, packed, bias, y, convert_, halves ? slots_.head(workspace) : nullptr);
+    context_.parallel_for(c_.N * bands_ * shares_, [&](int64_t task) {
+      const int64_t first = task % shares_ * share_;
+      const int64_t band = task / shares_ % bands_, n = task / shares_ / bands_;
+      const Part part{n, band * P_ / bands_, (band + 1) * P_ / bands_, first,
+                      std::min(share_, c_.C - first)};
+      if (halves)
+        band_of_halves(io, part, slots_.mine(workspace));
+      else
+        band_of_floats(io, part);
+    });
+  }
+
+ private:
+  /// Channels [first, first + channels) of output rows [begin, end) of image n.
+  struct Part {
+    int64_t n, begin, end, first, channels;
+  };
+
+  /// One output row: the input row of its first tap is at x + at, whether it exists or not.
+  struct Row {
+    const float* x;
+    int64_t at, x_row, x_pixel;  ///< x_row: from tap to tap
+    float* y;
+    int64_t y_pixel;
+  };
+
+  /// Taps [begin, end) of `taps` that are inside an image of `size`, the first being at `start`.
+  struct Inside {
+    int64_t begin, end;
+    Inside(int64_t start, int64_t step, int64_t taps, int64_t size) {
+      begin = start >= 0 ? 0 : std::min(ceil_div(-start, step), taps);
+      end = start >= size ? begin : std::clamp(ceil_div(size - start, step), begin, taps);
+    }
+  };
+
+  int64_t tasks_per_image() const { return ceil_div(wanted_tasks(), std::max<int64_t>(c_.N, 1)); }
+  Axis high(int64_t rows) const { return Axis(rows, c_.stride_h, c_.dilation_h, c_.R); }
+
+  /// Shares of the channels where rows are too few, or too long to be copied; whole cache lines.
+  int64_t channels_of_task() const {
+    const int64_t shares = ceil_div(tasks_per_image(), bands_);
+    const int64_t share = std::max<int64_t>(round_up(ceil_div(c_.C, shares), 64), 64);
+    if (!convert_.halves()) return share;
+    const int64_t fitting = kCopyFloats / (high(1).size * c_.W) / kLine * kLine;
+    return std::min({share, std::max(fitting, kLine), c_.C});
+  }
+  Axis rows_of_copy() const {
+    int64_t rows = ceil_div(P_, bands_);
+    while (rows > 1 && high(rows).size * c_.W * share_ > kCopyFloats) --rows;
+    return high(rows);
+  }
+  int64_t copy_floats() const { return round_up(high_.size * c_.W * share_, kLine); }
+
+  void band_of_floats(const Call& io, const Part& part) const {
+    const int64_t pitch = c_.W * c_.C;
+    for (int64_t p = part.begin; p < part.end; ++p)
+      row(io, part, p,
+          {static_cast<const float*>(io.x),
+           (part.n * c_.H + p * c_.stride_h - c_.pad_top) * pitch + part.first,
+           c_.dilation_h * pitch, c_.C, io.floats(((part.n * P_ + p) * Q_) * c_.C + part.first),
+           c_.C});
+  }
+
+  /// A few rows at a time: their input is copied in f32, their outputs are converted row by row.
+  void band_of_halves(const Call& io, const Part& part, float* slot) const {
+    const int64_t pitch = c_.W * part.channels;
+    float* sums = slot + copy_floats();
+    for (int64_t p0 = part.begin; p0 < part.end; p0 += high_.outputs) {
+      const int64_t rows = std::min(high_.outputs, part.end - p0);
+      copy_input(io, part, p0, rows, slot);
+      for (int64_t i = 0; i < rows; ++i) {
+        row(io, part, p0 + i,
+            {slot, i * high_.per_output * pitch, high_.per_tap * pitch, part.channels, sums,
+             part.channels});
+        const int64_t y = (part.n * P_ + p0 + i) * Q_ * c_.C + part.first;
+        rows_from_f32(convert_, sums, part.channels, convert_.at(io.y, y), c_.C, Q_, part.channels,
+                      false);
+      }
+    }
+  }
+  void copy_input(const Call& io, const Part& part, int64_t p, int64_t rows, float* to) const {
+    for (int64_t i = 0; i < high_.size_for(rows); ++i, to += c_.W * part.channels) {
+      const int64_t h = p * c_.stride_h - c_.pad_top + high_.source(i);
+      if (h < 0 || h >= c_.H) continue;
+      const int64_t x = (part.n * c_.H + h) * c_.W * c_.C + part.first;
+      rows_to_f32(convert_, convert_.at(io.x, x), c_.C, to, part.channels, c_.W, part.channels);
+    }
+  }
+
+  void row(const Call& io, const Part& part, int64_t p, const Row& at) const {
+    const Inside rows(p * c_.stride_h - c_.pad_top, c_.dilation_h, c_.R, c_.H);
+    depthwise::Pixels all{};
+    all.bias = io.bias ? io.bias + part.first : nullptr;
+    all.x_row = at.x_row;
+    all.x_column = c_.dilation_w * at.x_pixel;
+    all.x_pixel = c_.stride_w * at.x_pixel;
+    all.w_row = c_.S * c_.C;
+    all.w_column = c_.C;
+    all.y_pixel = at.y_pixel;
+    all.rows = rows.end - rows.begin;
+    all.channels = part.channels;
+    all.clamp = clamp_of(c_.activation);
+    const float* x = at.x + at.at + rows.begin * at.x_row;
+    const float* w = io.w + rows.begin * all.w_row + part.first;
+    // Neighbours with the same taps inside go together: all but those at the borders.
+    for (int64_t q = 0, end; q < Q_; q = end) {
+      const Inside columns = inside(q);
+      for (end = q + 1;
+           end < Q_ && inside(end).begin == columns.begin && inside(end).end == columns.end;)
+        ++end;
+      depthwise::Pixels some = all;
+      some.columns = columns.end - columns.begin;
+      some.pixels = end - q;
+      const int64_t column = q * c_.stride_w - c_.pad_left + columns.begin * c_.dilation_w;
+      some.x = x + column * at.x_pixel;
+      some.w = w + columns.begin * c_.C;
+      some.y = at.y + q * at.y_pixel;
+      kernels_.pixels(some);
+    }
+  }
+  Inside inside(int64_t q) const {
+    return Inside(q * c_.stride_w - c_.pad_left, c_.dilation_w, c_.S, c_.W);
+  }
+
+  int64_t bands_;           // of output rows of an image
+  int64_t share_, shares_;  // channels of a task, and how many of those
+  Axis high_;               // of the rows whose input is copied together
+  Slots slots_;
+};
+
+/// Fitted on Zen 4 and Zen 3: 32 x 112 x 112 3x3, 144 x 56 x 56 3x3 with stride 2 and
+/// 960 x 7 x 7 5x5 within a third.
+double seconds(const Context& context, const ConvProblem& p) {
+  const int64_t lanes = depthwise::kernels_of(context.isa()).lanes;
+  const double taps = double(p.R * p.S);
+  double cycles = 0;
+  if (p.layout == Layout::nhwc) {
+    cycles = double(p.N * p.P() * p.Q() * ceil_div(p.C, lanes)) * (1.7 * taps + 3);
+  } else {
+    const double copied = double(p.N * p.C) * (25.0 * double(p.H) +  // the rows of the strips
+                                               (p.stride_w > 1 ? 1.0 : 0.2) * double(p.H * p.W));
+    cycles = double(p.N * p.K * p.P() * ceil_div(p.Q(), lanes)) * (2 * taps + 3) + copied;
+  }
+  return 2e-6 + cycles / (3.65e9 * context.threads());
+}
+
+}  // namespace
+
+KernelRow depthwise_row(const Context& context) {
+  KernelRow row;
+  row.name = "depthwise";
+  row.summary =
+      "one input channel a group: planes through a strip (NCHW), channels in place (NHWC)";
+  row.dtypes = {DType::f32, DType::f16, DType::bf16};
+  row.layouts = {Layout::nchw, Layout::nhwc};
+  row.activations = {Activation::none, Activation::relu, Activation::relu6};
+  row.supports = [](const ConvProblem& p) -> std::string {
+    if (p.C_per_group() != 1)
+      return fmt::format("C/groups is {}, but depthwise takes 1 input channel a group",
+                         p.C_per_group());
+    if (p.layout == Layout::nhwc && p.K_per_group() != 1)
+      return fmt::format("K/groups is {}, but depthwise in nhwc takes 1 output channel a group",
+                         p.K_per_group());
+    return {};
+  };
+  row.cost = [&context](const ConvProblem& p) { return seconds(context, p); };
+  row.make = [&context](const ConvProblem& p) -> std::unique_ptr<const PreparedConv> {
+    if (p.layout == Layout::nchw) return std::make_unique<DepthwiseNchw>(context, p);
+    return std::make_unique<DepthwiseNhwc>(context, p);
+  };
+  return row;
+}
+
+}  // namespace metalconv::cpu

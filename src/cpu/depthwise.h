@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+// The inner loops of the depthwise kernel, compiled once per instruction set by depthwise_tiles.cpp
+// and driven by depthwise.cpp.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace metalconv::cpu::depthwise {
+
+/// The activation: applied when `on`.
+struct Clamp {
+  bool on;
+  float low, high;
+};
+
+/// One output channel of NCHW: vectors of neighbouring pixels, read at x + from[i] + taps[t] and
+/// written to y + to[i].
+struct Plane {
+  const float* x;
+  const float* w;  ///< one weight a tap
+  const std::int64_t* taps;
+  std::int64_t tap_count;
+  float bias;
+  Clamp clamp;
+  const std::int64_t* from;
+  const std::int64_t* to;
+  std::int64_t vectors;
+  float* y;
+};
+
+/// Neighbouring pixels of NHWC whose taps are all inside the image: tap (r, s) of pixel i is read
+/// at x + r * x_row + s * x_column + i * x_pixel, its weight at w + r * w_row + s * w_column.
+struct Pixels {
+  const float* x;
+  const float* w;
+  const float* bias;  ///< or null
+  float* y;
+  std::int64_t x_row, x_column, x_pixel, w_row, w_column, y_pixel;
+  std::int64_t rows, columns;  ///< of taps
+  std::int64_t pixels, channels;
+  Clamp clamp;
+};
+
+struct Kernels {
+  std::int64_t target;
+  int lanes;  ///< floats of a vector
+  void (*plane)(const Plane&);
+  void (*pixels)(const Pixels&);
+};
+
+const Kernels& kernels_of(std::string_view isa);
+
+}  // namespace metalconv::cpu::depthwise

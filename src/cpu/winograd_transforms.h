@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// Winograd's F(4x4, 3x3) and F(2x2, 3x3): the transforms of inputs and outputs, one table an
+// instruction set. An output tile of M x M pixels comes from an input tile of (M + 2) x (M + 2),
+// through (M + 2)^2 products instead of 9 M^2 (Lavin and Gray, "Fast Algorithms for Convolutional
+// Neural Networks", 2015; the points are 0, 1, -1, 2, -2 and infinity for M = 4).
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "metalconv/problem.h"
+
+namespace metalconv::cpu::winograd_tiles {
+
+/// Neighbouring tiles of one row of tiles, vectors along the tiles (NCHW).
+struct PixelRun {
+  float* lines;        ///< (M + 2) or M rows of pixels of one channel
+  std::int64_t pitch;  ///< floats from line to line; whole vectors may be read past the last tile
+  float* planes;       ///< (M + 2)^2 products; the run's tiles are neighbours
+  std::int64_t step;   ///< floats from product to product; whole vectors are written
+  std::int64_t tiles;
+  Activation activation;  ///< of outputs
+};
+
+/// One tile, vectors along the channels (NHWC).
+struct ChannelRun {
+  float* lines;           ///< (M + 2) or M rows of pixels, each with its channels
+  std::int64_t pitch;     ///< floats from line to line
+  std::int64_t pixel;     ///< floats from pixel to pixel
+  float* planes;          ///< (M + 2)^2 products of this tile, each with its channels
+  std::int64_t step;      ///< floats from product to product
+  std::int64_t channels;  ///< at least a vector; the last vector may overlap the one before
+  Activation activation;  ///< of outputs
+};
+
+struct Transforms {
+  /// Lines become products; for PixelRun the lines are overwritten.
+  void (*pixels_in)(const PixelRun&);
+  void (*channels_in)(const ChannelRun&);
+  /// Products become lines of outputs.
+  void (*pixels_out)(const PixelRun&);
+  void (*channels_out)(const ChannelRun&);
+};
+
+struct Kernels {
+  std::int64_t target;
+  int lanes;      ///< floats of a vector; 1: there are no transforms for this target
+  Transforms f2;  ///< M = 2
+  Transforms f4;  ///< M = 4
+};
+
+const Kernels& kernels_of(std::string_view isa);
+
+/// The transform of three taps to M + 2 factors: M = 4 or 2. In double, so that a factor of two
+/// dimensions is rounded once.
+void transform_taps(int m, const double* taps, std::int64_t step, double* factors,
+                    std::int64_t factor_step);
+
+}  // namespace metalconv::cpu::winograd_tiles

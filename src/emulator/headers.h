@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// The headers that translated kernels include, embedded in the library.
+#pragma once
+
+#include <span>
+
+#include "msl/embedded.h"
+
+namespace metalconv::emulator {
+
+std::span<const EmbeddedFile> kernel_headers();
+
+}  // namespace metalconv::emulator

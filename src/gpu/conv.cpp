@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gpu/conv.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "gpu/device.h"
+#include "metalconv/error.h"
+
+namespace metalconv::gpu {
+namespace {
+
+using std::int64_t;
+
+constexpr std::uint32_t kPackThreads = 128;
+/// Below this, offsets and what they overshoot by at the last tile fit an int.
+constexpr int64_t kMaxIntElements = (int64_t(1) << 31) - (1 << 16);
+/// Rows and columns that a tile may lie beyond the last output.
+constexpr int64_t kTileSlack = 512;
+/// Along x: times 128 threads it fits 32 bits, and fewer than 2^31 outputs need no second row.
+constexpr int64_t kMaxGroupsX = int64_t(1) << 24;
+
+int64_t largest_operand(const ConvProblem& p) {
+  // Packed weights are padded by a tile of 64 channels and a depth of 16 at most.
+  const int64_t packed = (p.K_per_group() + 64) * (p.C_per_group() + 16) * p.R * p.S * p.groups;
+  return std::max({p.x_elements(), p.y_elements(), packed});
+}
+
+const char* element_name(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return "float";
+    case DType::f16:
+      return "half";
+    case DType::bf16:
+      break;
+  }
+  return "bfloat";
+}
+
+std::string index_name(const ConvProblem& p) {
+  return largest_operand(p) < kMaxIntElements ? "int" : "long";
+}
+
+/// Why an axis cannot be counted in 31 bits, or empty.
+std::string axis_refusal(const char* name, int64_t padded, int64_t outputs, int64_t stride) {
+  const int64_t last = padded / stride < kMaxIntElements ? (outputs + kTileSlack) * stride : padded;
+  if (padded < kMaxIntElements && last < kMaxIntElements) return {};
+  return fmt::format("{} with its padding is {}, but the GPU kernels count an axis in 31 bits",
+                     name, padded);
+}
+
+/// The same convolution, with 1 for each stride and dilation that makes no difference: fewer
+/// kernels to compile, and no numbers beyond 31 bits.
+ConvProblem simplified(ConvProblem p) {
+  if (p.P() == 1) p.stride_h = 1;
+  if (p.Q() == 1) p.stride_w = 1;
+  if (p.R == 1) p.dilation_h = 1;
+  if (p.S == 1) p.dilation_w = 1;
+  return p;
+}
+
+/// Of the first element, in elements.
+int alignment(const Memory& memory, DType dtype) {
+  const auto address = reinterpret_cast<std::uintptr_t>(memory.address());
+  const std::size_t size = size_of(dtype);
+  return address % (4 * size) == 0 ? 4 : address % (2 * size) == 0 ? 2 : 1;
+}
+
+ConvParams conv_params(const ConvProblem& p) {
+  ConvParams params{};
+  params.N = int(p.N), params.C = int(p.C), params.H = int(p.H), params.W = int(p.W);
+  params.K = int(p.K), params.P = int(p.P()), params.Q = int(p.Q());
+  params.R = int(p.R), params.S = int(p.S);
+  params.groups = int(p.groups);
+  params.stride_h = int(p.stride_h), params.stride_w = int(p.stride_w);
+  params.pad_top = int(p.pad_top), params.pad_left = int(p.pad_left);
+  params.dilation_h = int(p.dilation_h), params.dilation_w = int(p.dilation_w);
+  return params;
+}
+
+class GpuConv final : public PreparedConv {
+ public:
+  GpuConv(const ConvProblem& problem, Recipe recipe, Runtime& runtime, KernelCache& cache)
+      : dtype_(problem.dtype),
+        bias_(problem.bias),
+        recipe_(std::move(recipe)),
+        params_(conv_params(problem)),
+        runtime_(runtime),
+        pack_(cache.get(pack_key(problem))),
+        conv_(cache.get(recipe_.key)) {
+    const auto threads = recipe_.shape.threads;
+    if (threads.count() > conv_.max_threads())
+      throw Error(ErrorCode::unsupported,
+                  fmt::format("kernel {} may have {} threads in a threadgroup here, but needs {}",
+                              conv_.name(), conv_.max_threads(), threads.count()));
+  }
+
+  std::size_t packed_bytes() const override {
+    return std::size_t(packed_elements(recipe_.packing)) * sizeof(float);
+  }
+
+  void pack(Queue& queue, const TensorView& w, Memory packed) const override {
+    const int64_t groups = ceil_div(packed_elements(recipe_.packing), kPackThreads);
+    const Argument arguments[] = {w.memory, packed, constants(recipe_.packing)};
+    runtime_.launch(queue, pack_, {spread(groups), {kPackThreads}}, arguments);
+  }
+
+  void execute(Queue& queue, const TensorView& x, Memory packed, const TensorView& bias,
+               const TensorView& y, Memory) const override {
+    ConvParams params = params_;
+    params.y_alignment = alignment(y.memory, dtype_);
+    // Kernels read no bias where there is none, but Metal wants every buffer bound.
+    const Memory b = bias_ ? bias.memory : packed;
+    const Argument arguments[] = {x.memory, packed, b, y.memory, constants(params)};
+    runtime_.launch(queue, conv_, recipe_.shape, arguments);
+  }
+
+  bool handles_are_addresses() const override { return runtime_.handles_are_addresses(); }
+  std::string detail() const override { return recipe_.detail; }
+
+ private:
+  DType dtype_;
+  bool bias_;
+  Recipe recipe_;
+  ConvParams params_;
+  Runtime& runtime_;
+  const Kernel& pack_;
+  const Kernel& conv_;
+};
+
+}  // namespace
+
+const Kernel& KernelCache::get(const KernelKey& key) {
+  const std::lock_guard lock(mutex_);
+  auto& kernel = kernels_[key];
+  if (!kernel) kernel = runtime_.compile(kernel_source(key.file), key.kernel, key.macros);
+  return *kernel;
+}
+
+KernelRow make_row(const ConvKernel& kernel, Runtime& runtime, KernelCache& cache) {
+  KernelRow row;
+  row.name = kernel.name;
+  row.implementation = kernel.implementation;
+  row.summary = kernel.summary;
+  row.dtypes = {DType::f32, DType::f16};
+  if (runtime.limits().bfloat) row.dtypes.push_back(DType::bf16);
+  row.layouts = kernel.layouts;
+  row.activations = {Activation::none, Activation::relu, Activation::relu6, Activation::silu};
+  row.supports = [kernel, &runtime](const ConvProblem& given) {
+    const ConvProblem problem = simplified(given);
+    std::string reason = size_refusal(problem, runtime.limits());
+    if (reason.empty() && kernel.supports) reason = kernel.supports(problem, runtime.limits());
+    return reason;
+  };
+  row.cost = kernel.cost;
+  row.make = [kernel, &runtime, &cache](const ConvProblem& given) {
+    const ConvProblem problem = simplified(given);
+    return std::make_unique<const GpuConv>(problem, kernel.recipe(problem, runtime.limits()),
+                                           runtime, cache);
+  };
+  return row;
+}
+
+std::string size_refusal(const ConvProblem& given, const Limits& limits) {
+  const ConvProblem p = simplified(given);
+  std::string reason = axis_refusal("H", p.H + p.pad_top + p.pad_bottom, p.P(), p.stride_h);
+  if (reason.empty()) reason = axis_refusal("W", p.W + p.pad_left + p.pad_right, p.Q(), p.stride_w);
+  for (const auto& [name, value] : {std::pair("N", p.N), {"C", p.C}, {"K", p.K}})
+    if (reason.empty() && value >= kMaxIntElements)
+      reason = fmt::format("{} is {}, but the GPU kernels count an axis in 31 bits", name, value);
+  if (reason.empty() && p.w_elements() / p.K + 16 * p.R * p.S >= kMaxIntElements)
+    reason = fmt::format(
+        "an output channel has {} weights, but the GPU kernels count them in 31 "
+        "bits",
+        p.w_elements() / p.K);
+  // A threadgroup makes one output at least, and the plainest has 128 of them.
+  if (reason.empty() && p.y_elements() / kMaxGroupsX > int64_t(limits.groups.y))
+    reason = fmt::format("the output has {} elements, more than a grid has threadgroups",
+                         p.y_elements());
+  return reason;
+}
+
+KernelKey pack_key(const ConvProblem& problem) {
+  return {"pack.metal",
+          "pack",
+          {{"ELEM", element_name(problem.dtype)},
+           {"INDEX", index_name(problem)},
+           {"THREADS", std::to_string(kPackThreads)}}};
+}
+
+Macros conv_macros(const ConvProblem& problem) {
+  return {{"ELEM", element_name(problem.dtype)},
+          {"INDEX", index_name(problem)},
+          {"NHWC", problem.layout == Layout::nhwc ? "1" : "0"},
+          {"BIAS", problem.bias ? "1" : "0"},
+          {"ACTIVATION", std::to_string(int(problem.activation))}};
+}
+
+PackParams packing(const ConvProblem& problem, int64_t block, int64_t depth, bool taps_first) {
+  PackParams packing{};
+  packing.groups = int(problem.groups);
+  packing.K = int(problem.K_per_group());
+  packing.C = int(problem.C_per_group());
+  packing.taps = int(problem.R * problem.S);
+  packing.block = int(block);
+  packing.padded_channels = int(ceil_div(packing.C, depth) * depth);
+  packing.taps_first = taps_first;
+  return packing;
+}
+
+int64_t packed_elements(const PackParams& p) {
+  return p.groups * ceil_div(p.K, p.block) * p.block * p.padded_channels * p.taps;
+}
+
+Extent spread(int64_t groups) {
+  const int64_t x = std::min(groups, kMaxGroupsX);
+  return {std::uint32_t(x), std::uint32_t(groups > 0 ? ceil_div(groups, x) : 1)};
+}
+
+double nominal_seconds(const ConvProblem& problem, double efficiency) {
+  return std::max(problem.flops() / (10e12 * efficiency), problem.min_bytes() / 300e9);
+}
+
+}  // namespace metalconv::gpu

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// A convolution by a .metal kernel: what a row's file says of its kernel, and the one PreparedConv
+// that runs them all.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "core/registry.h"
+#include "gpu/runtime.h"
+#include "kernels/params.h"
+
+namespace metalconv::gpu {
+
+/// A kernel of a .metal file, specialised by macros: what is compiled.
+struct KernelKey {
+  std::string file, kernel;  ///< "direct.metal", "direct_window"
+  Macros macros;
+
+  bool operator<(const KernelKey& other) const {
+    return std::tie(file, kernel, macros) < std::tie(other.file, other.kernel, other.macros);
+  }
+};
+
+/// Keeps what it has compiled. Threads that ask at once wait for each other.
+class KernelCache {
+ public:
+  explicit KernelCache(Runtime& runtime) : runtime_(runtime) {}
+  /// Throws what Runtime::compile throws.
+  const Kernel& get(const KernelKey& key);
+
+ private:
+  Runtime& runtime_;
+  std::mutex mutex_;
+  std::map<KernelKey, std::unique_ptr<const Kernel>> kernels_;
+};
+
+/// How a kernel does one problem. Its arguments are x, packed weights, bias, y, ConvParams, as
+/// buffers 0 to 4.
+struct Recipe {
+  KernelKey key;
+  LaunchShape shape;
+  PackParams packing{};
+  std::string detail;  ///< in words, for reports: "4 x 2 pixels x 64 channels a thread"
+};
+
+/// A row's file makes one of these.
+struct ConvKernel {
+  std::string name;
+  Implementation implementation = Implementation::optimized;
+  std::string summary;
+  std::vector<Layout> layouts{Layout::nchw, Layout::nhwc};
+  /// Empty, or why not, in words; null: everything.
+  std::function<std::string(const ConvProblem&, const Limits&)> supports;
+  std::function<double(const ConvProblem&)> cost;
+  std::function<Recipe(const ConvProblem&, const Limits&)> recipe;
+};
+
+/// All of ours, in registry order (rows.cpp).
+std::vector<ConvKernel> conv_kernels();
+
+/// The row of `kernel` on a runtime; both references must outlive it.
+KernelRow make_row(const ConvKernel& kernel, Runtime& runtime, KernelCache& cache);
+
+/// Empty, or why no kernel of ours does a problem of these sizes.
+std::string size_refusal(const ConvProblem& problem, const Limits& limits);
+
+/// The kernel that packs weights for any recipe.
+KernelKey pack_key(const ConvProblem& problem);
+
+// ---- for the rows ----
+
+/// ELEM, INDEX, NHWC, BIAS and ACTIVATION, which every convolution kernel needs.
+Macros conv_macros(const ConvProblem& problem);
+
+/// Weights in blocks of `block` output channels. Channels are padded to a multiple of `depth`.
+PackParams packing(const ConvProblem& problem, std::int64_t block, std::int64_t depth,
+                   bool taps_first);
+std::int64_t packed_elements(const PackParams& packing);
+
+/// A grid of that many threadgroups, spread over x and y as group_number() in conv.h expects.
+Extent spread(std::int64_t groups);
+
+constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+/// Seconds on a nominal GPU (10 TFLOP/s, 300 GB/s), which only order the rows: arithmetic at
+/// `efficiency` of the peak beside the fewest bytes.
+double nominal_seconds(const ConvProblem& problem, double efficiency);
+
+}  // namespace metalconv::gpu

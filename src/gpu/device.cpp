@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gpu/device.h"
+
+#include "gpu/roofs.h"
+#include "gpu/rows.h"
+
+namespace metalconv::gpu {
+namespace {
+
+class GpuDevice final : public Device {
+ public:
+  explicit GpuDevice(DeviceParts parts)
+      : runtime_(std::move(parts.runtime)), cache_(*runtime_), info_(runtime_->info()) {
+    info_.timed = parts.timed;
+    info_.facts.merge(parts.facts);
+    for (const ConvKernel& kernel : conv_kernels())
+      registry_.add(make_row(kernel, *runtime_, cache_));
+    for (KernelRow& row : parts.vendor) registry_.add(std::move(row));
+  }
+
+  const DeviceInfo& info() const override { return info_; }
+  std::unique_ptr<Buffer> allocate(std::size_t bytes) override { return runtime_->allocate(bytes); }
+  std::unique_ptr<Queue> make_queue() override { return runtime_->make_queue(); }
+  const Registry& registry() const override { return registry_; }
+  std::vector<RoofProbe> roof_probes() override {
+    return info_.timed ? gpu::roof_probes(*runtime_, cache_) : std::vector<RoofProbe>{};
+  }
+
+ private:
+  std::unique_ptr<Runtime> runtime_;  // destroyed last
+  KernelCache cache_;
+  DeviceInfo info_;
+  Registry registry_;
+};
+
+}  // namespace
+
+std::unique_ptr<Device> make_device(DeviceParts parts) {
+  return std::make_unique<GpuDevice>(std::move(parts));
+}
+
+}  // namespace metalconv::gpu

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "gpu/rows.h"
+
+#include <iterator>
+
+namespace metalconv::gpu {
+
+std::vector<ConvKernel> conv_kernels() {
+  std::vector<ConvKernel> kernels{basic_kernel(), direct_kernel(), general_kernel()};
+  std::vector<ConvKernel> ladder = ladder_kernels();
+  std::move(ladder.begin(), ladder.end(), std::back_inserter(kernels));
+  return kernels;
+}
+
+}  // namespace metalconv::gpu

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <span>
+
+#include "msl/embedded.h"
+
+namespace metalconv::metal {
+
+/// vendor_pack.metal, embedded.
+std::span<const EmbeddedFile> vendor_kernels();
+
+}  // namespace metalconv::metal

@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: Apache-2.0
+// The GPU kernels without a GPU: right on the emulator, legal Metal, free of spills as CUDA, and
+// the same text for everyone.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <mutex>
+#include <regex>
+#include <set>
+#include <thread>
+
+#include "conv_cases.h"
+#include "core/registry.h"
+#include "emulator/runtime.h"
+#include "gpu/device.h"
+#include "gpu_cases.h"
+#include "legality/checker.h"
+#include "metalconv/error.h"
+#include "msl/msl.h"
+#include "nvrtc.h"
+
+namespace metalconv::test {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+std::vector<std::string> kernel_files() {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(METALCONV_KERNEL_FOLDER))
+    if (entry.path().extension() == ".metal") names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string file_name(const testing::TestParamInfo<std::string>& test) {
+  return std::regex_replace(test.param, std::regex("[^A-Za-z0-9]"), "_");
+}
+
+/// Calls work(i) for all i below `count`, on two threads.
+template <class Work>
+void on_two_threads(std::size_t count, const Work& work) {
+  std::thread other([&] {
+    for (std::size_t i = 1; i < count; i += 2) work(i);
+  });
+  for (std::size_t i = 0; i < count; i += 2) work(i);
+  other.join();
+}
+
+/// A runtime that compiles nothing and remembers what it was given.
+class RecordingRuntime final : public gpu::Runtime {
+ public:
+  explicit RecordingRuntime(std::vector<gpu::Source>* seen) : seen_(seen) {}
+
+  DeviceInfo info() const override { return {}; }
+  const gpu::Limits& limits() const override { return limits_; }
+  std::unique_ptr<const gpu::Kernel> compile(const gpu::Source& source, const std::string& kernel,
+                                             const gpu::Macros&) override {
+    seen_->push_back(source);
+    class Named final : public gpu::Kernel {
+     public:
+      explicit Named(std::string name) : name_(std::move(name)) {}
+      const std::string& name() const override { return name_; }
+      std::uint32_t max_threads() const override { return 1024; }
+
+     private:
+      std::string name_;
+    };
+    return std::make_unique<Named>(kernel);
+  }
+  std::unique_ptr<Buffer> allocate(std::size_t) override { return nullptr; }
+  std::unique_ptr<Queue> make_queue() override { return nullptr; }
+  void launch(Queue&, const gpu::Kernel&, const gpu::LaunchShape&,
+              std::span<const gpu::Argument>) override {}
+
+ private:
+  std::vector<gpu::Source>* seen_;
+  gpu::Limits limits_;
+};
+
+// ---------------------------------------------------------------------------------- the emulator
+
+class OnEmulator : public testing::TestWithParam<ConvProblem> {
+ protected:
+  void SetUp() override {
+    if (const std::string why = emulator::unavailable(); !why.empty()) GTEST_SKIP() << why;
+  }
+};
+
+TEST_P(OnEmulator, EveryKernelPassesTheGateInEveryLaneOrder) {
+  EXPECT_EQ(verify_on_emulator(GetParam(),
+                               {LaneOrder::forward, LaneOrder::reversed, LaneOrder::shuffled}),
+            "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Gpu, OnEmulator, testing::ValuesIn(gpu_problems()),
+                         [](const testing::TestParamInfo<ConvProblem>& test) {
+                           return fmt::format("{:02}_", test.index) +
+                                  std::regex_replace(to_text(test.param),
+                                                     std::regex("[^A-Za-z0-9]"), "_");
+                         });
+
+TEST(Gpu, ProblemsReachEveryKernelInEveryDtypeAndLayout) {
+  for (const gpu::ConvKernel& kernel : gpu::conv_kernels()) {
+    for (const Layout layout : kernel.layouts) {
+      for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+        const auto suits = [&](const ConvProblem& p) {
+          return p.dtype == dtype && p.layout == layout &&
+                 (!kernel.supports || kernel.supports(p, gpu::Limits{}).empty());
+        };
+        EXPECT_TRUE(std::any_of(gpu_problems().begin(), gpu_problems().end(), suits))
+            << kernel.name << " " << to_string(dtype) << " " << to_string(layout);
+      }
+    }
+  }
+}
+
+TEST(Gpu, OptimizedDoesWhatBasicDoesAndNeverByTheLadder) {
+  std::vector<gpu::Source> seen;
+  const auto device = gpu::make_device({std::make_unique<RecordingRuntime>(&seen), {}, {}, true});
+  for (const ConvProblem& problem : covering_problems()) {
+    int chosen = 0;
+    for (const Candidate& c : explain(*device, problem)) {
+      if (!c.chosen) continue;
+      ++chosen;
+      EXPECT_THAT(c.row->name, testing::Not(testing::StartsWith("ladder"))) << to_text(problem);
+    }
+    EXPECT_EQ(chosen, 2) << to_text(problem);
+  }
+}
+
+/// y may begin anywhere that an element may: vector stores must not assume more.
+TEST(Gpu, OutputsMayBeginAtAnyElement) {
+  if (const std::string why = emulator::unavailable(); !why.empty()) GTEST_SKIP() << why;
+  Device& device = emulator_device(LaneOrder::forward);
+  const ConvProblem p = parse_problem("1x1x5x8,k8,1x1");
+  std::vector<float> x(40), w(8), expected(320), got(320);
+  for (std::size_t i = 0; i < x.size(); ++i) x[i] = float(i);
+  for (std::size_t i = 0; i < w.size(); ++i) w[i] = float(i + 1);
+  conv2d(device, p, x.data(), w.data(), nullptr, expected.data(), {Implementation::basic, {}});
+  const auto queue = device.make_queue();
+  const auto xb = device.allocate(160), wb = device.allocate(32), yb = device.allocate(1280 + 16);
+  xb->upload(x.data(), 160);
+  wb->upload(w.data(), 32);
+  for (const char* kernel : {"direct", "general", "ladder3", "ladder4"}) {
+    const Plan plan = make_plan(device, p, {Implementation::optimized, kernel});
+    const auto packed = device.allocate(plan.packed_bytes());
+    plan.pack(*queue, w_view(p, wb->memory()), packed->memory());
+    for (std::size_t shift = 0; shift < 4; ++shift) {
+      Memory y = yb->memory();
+      y.offset += 4 * shift;
+      y.bytes = 1280;
+      plan.execute(*queue, x_view(p, xb->memory()), packed->memory(), {}, y_view(p, y), {});
+      yb->download(got.data(), 1280, 4 * shift);
+      EXPECT_EQ(got, expected) << kernel << ", shifted by " << shift;
+    }
+  }
+}
+
+TEST(Gpu, SizesBeyondTheKernelsAreRefusedInWords) {
+  const auto refusal = [](const char* text) {
+    return gpu::size_refusal(parse_problem(text), gpu::Limits{});
+  };
+  EXPECT_EQ(refusal("1x1x1x2147418111,k1,1x1"),
+            "W with its padding is 2147418111, but the GPU kernels count an axis in 31 bits");
+  EXPECT_THAT(refusal("1x1x2000000000x1,k1,1x1,s1000000000x1"), HasSubstr("H with its padding"));
+  EXPECT_EQ(refusal("1x1x1x2000000000,k1,1x1"), "");
+  EXPECT_EQ(refusal("1x1x1x1,k1,1x1,s3000000000,d3000000000"), "");
+}
+
+// ------------------------------------------------------------------------------ one text for all
+
+/// Runtime::compile is what stands before Metal's newLibrary, NVRTC and the emulator: each takes
+/// this string, and the latter two translate it as a whole.
+TEST(Gpu, EveryRuntimeIsGivenTheTextOfTheFile) {
+  std::vector<gpu::Source> seen;
+  const auto device = gpu::make_device({std::make_unique<RecordingRuntime>(&seen), {}, {}, true});
+  for (const ConvProblem& problem : gpu_problems())
+    for (const KernelRow& row : device->registry().rows())
+      if (row.refusal(problem).empty()) make_plan(*device, problem, {row.implementation, row.name});
+  std::set<std::string> files;
+  for (const gpu::Source& source : seen) {
+    EXPECT_EQ(source.text, msl::load_source(METALCONV_KERNEL_FOLDER "/../" + source.file));
+    files.insert(fs::path(source.file).filename().string());
+  }
+  for (const std::string& file : kernel_files())
+    EXPECT_TRUE(files.count(file) == 1 || file == "roofs.metal") << file << " is of no row";
+}
+
+// ------------------------------------------------------------- every kernel and every macro set
+
+class KernelText : public testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    if (kSanitized) GTEST_SKIP() << "other compilers' work: the release build has it done";
+  }
+  static std::vector<gpu::KernelKey> keys(std::vector<ConvProblem> problems) {
+    std::vector<gpu::KernelKey> keys;
+    for (const gpu::KernelKey& key : kernel_keys(problems))
+      if (key.file == GetParam()) keys.push_back(key);
+    return keys;
+  }
+  /// Failures of threads; a test may only fail in its own.
+  void fail(const std::string& sentence) {
+    const std::lock_guard lock(mutex_);
+    failures_ += sentence + "\n";
+  }
+  void TearDown() override { EXPECT_EQ(failures_, ""); }
+
+ private:
+  std::mutex mutex_;
+  std::string failures_;
+};
+
+TEST_P(KernelText, IsLegalMetal) {
+  if (legality::find_clang().empty()) GTEST_SKIP() << "no clang++ 16 or newer";
+  const gpu::Source& source = gpu::kernel_source(GetParam());
+  const auto all = keys(gpu_problems());
+  EXPECT_FALSE(all.empty());
+  on_two_threads(all.size(), [&](std::size_t i) {
+    const legality::Checker checker(legality::find_clang());
+    const legality::Macros macros(all[i].macros.begin(), all[i].macros.end());
+    for (const auto& finding : checker.check(source.text, source.file, macros))
+      fail(fmt::format("{}\n{}:{}: [{}] {}", describe(all[i]), finding.file, finding.line,
+                       finding.rule, finding.message));
+  });
+}
+
+TEST_P(KernelText, CompilesAsCudaWithoutLocalMemory) {
+  const Nvrtc nvrtc;
+  if (!nvrtc.found()) GTEST_SKIP() << "no NVRTC: the CUDA translation is not compiled";
+  const gpu::Source& source = gpu::kernel_source(GetParam());
+  const std::string text = msl::to_cuda(source.text, source.file).text;
+  std::vector<ConvProblem> problems = tuned_problems();
+  problems.insert(problems.end(), gpu_problems().begin(), gpu_problems().end());
+  const auto all = keys(problems);
+  on_two_threads(2 * all.size(), [&](std::size_t i) {
+    const std::string arch = i % 2 == 0 ? "sm_80" : "sm_90";
+    std::vector<std::string> options{"--gpu-architecture=" + arch};
+    for (const auto& [name, value] : all[i / 2].macros)
+      options.push_back("-D" + name + "=" + value);
+    const auto result = nvrtc.compile(text, options);
+    const std::string problem = result.ok ? local_memory(result.log) : "does not compile";
+    if (!problem.empty())
+      fail(fmt::format("{} {}: {}\n{}", arch, describe(all[i / 2]), problem, result.log));
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Gpu, KernelText, testing::ValuesIn(kernel_files()), file_name);
+
+}  // namespace
+}  // namespace metalconv::test

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <metal_stdlib>
+using namespace metal;
+
+kernel void k(device float* x [[buffer(0)]]) {
+  if (x[0] < 0.0f) goto end;  // illegal: no-goto
+  if (x[0] < 0.0f) return;    // legal
+  x[0] = 1.0f;
+}
