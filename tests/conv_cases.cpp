@@ -273,13 +273,13 @@ std::vector<ConvProblem> nasty_problems() {
   return problems;
 }
 
-Device& cpu_device(const std::string& isa, int threads) {
+Device& cpu_device(const std::string& isa, int threads, std::size_t last_level_cache) {
   // As many as the tests ask for, also where there are fewer cores: oneTBB would refuse, and say
   // so.
   static const tbb::global_control allow(tbb::global_control::max_allowed_parallelism, 8);
-  static std::map<std::pair<std::string, int>, std::unique_ptr<Device>> devices;
-  auto& device = devices[{isa, threads}];
-  if (!device) device = make_cpu_device({threads, isa, false});
+  static std::map<std::tuple<std::string, int, std::size_t>, std::unique_ptr<Device>> devices;
+  auto& device = devices[{isa, threads, last_level_cache}];
+  if (!device) device = make_cpu_device({threads, isa, false, last_level_cache});
   return *device;
 }
 

@@ -36,7 +36,7 @@ std::vector<ConvProblem> problems_for(const KernelRow& row, Layout layout, std::
 std::vector<ConvProblem> nasty_problems();
 
 /// A CPU device without vendor libraries, made once for each choice.
-Device& cpu_device(const std::string& isa, int threads);
+Device& cpu_device(const std::string& isa, int threads, std::size_t last_level_cache = 0);
 /// What a reproducer needs to make the same device: " --threads 3 --isa avx2".
 std::string cpu_flags(const std::string& isa, int threads);
 

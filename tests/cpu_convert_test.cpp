@@ -109,16 +109,41 @@ TEST_P(Convert, RowsThatLieApart) {
   }
 }
 
-std::vector<Case> cases() {
-  std::vector<Case> all;
-  for (const std::string& isa : cpu_isas())
-    for (DType dtype : {DType::f16, DType::bf16}) all.push_back({isa, dtype});
-  return all;
+class ConvertSome : public Convert {};
+
+/// Any step and length; nothing behind the last element is read, as a sanitizer would see.
+TEST_P(ConvertSome, EveryFewElements) {
+  for (int64_t step = 1; step < 6; ++step)
+    for (std::size_t n = 0; n < 70; ++n) {
+      const std::size_t length = n == 0 ? 0 : (n - 1) * std::size_t(step) + 1;
+      Bits halves(length);
+      for (std::size_t i = 0; i < length; ++i) halves[i] = std::uint16_t(0x3C00 + i);
+      Values from(length), got(n + 1, -1.0f);
+      for (std::size_t i = 0; i < length; ++i) from[i] = decode(halves[i]);
+      const void* data = halves.data();
+      if (!convert_.halves()) data = from.data();
+      convert_.every(step, data, got.data(), int64_t(n));
+      for (std::size_t i = 0; i < n; ++i)
+        ASSERT_EQ(got[i], from[i * std::size_t(step)]) << step << " " << n << " " << i;
+      ASSERT_EQ(got[n], -1) << step << " " << n;
+    }
 }
 
-INSTANTIATE_TEST_SUITE_P(Isa, Convert, testing::ValuesIn(cases()), [](const auto& test) {
+std::vector<Case> cases(std::vector<DType> dtypes) {
+  std::vector<Case> all;
+  for (const std::string& isa : cpu_isas())
+    for (DType dtype : dtypes) all.push_back({isa, dtype});
+  return all;
+}
+std::string case_name(const testing::TestParamInfo<Case>& test) {
   return test.param.isa + "_" + std::string(to_string(test.param.dtype));
-});
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, Convert, testing::ValuesIn(cases({DType::f16, DType::bf16})),
+                         case_name);
+INSTANTIATE_TEST_SUITE_P(Isa, ConvertSome,
+                         testing::ValuesIn(cases({DType::f32, DType::f16, DType::bf16})),
+                         case_name);
 
 TEST(ConvertNothing, FloatsAreCopied) {
   const Converter& convert = converter(cpu_isas().front(), DType::f32);

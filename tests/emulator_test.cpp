@@ -101,7 +101,7 @@ struct SeededKernel {
         source{"seeded/" + name + ".metal", msl::load_source(path())} {}
 
   std::string path() const {
-    return (std::filesystem::path(__FILE__).parent_path() / "seeded" / (name + ".metal")).string();
+    return std::string(METALCONV_SEEDED_FOLDER "/") + name + ".metal";
   }
 
   /// "seeded/name.metal:LINE", of the line that bears `mark`.

@@ -14,6 +14,9 @@ struct CpuOptions {
   int threads = 0;     ///< 0: all that this process may use
   std::string isa;     ///< an instruction set that cpu_isas() lists; empty: the best
   bool vendor = true;  ///< look for oneDNN
+  /// Bytes of the last-level cache that are ours, beyond which outputs are written past it: for
+  /// machines that hide it or share it with others. 0: what the system says.
+  std::size_t last_level_cache = 0;
 };
 
 /// Instruction sets that the optimized kernels were compiled for and this machine runs, best first,

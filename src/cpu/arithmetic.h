@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 
 namespace metalconv::cpu {
 
@@ -14,5 +16,20 @@ constexpr std::int64_t kLine = 16;  ///< floats of a cache line
 /// At least n floats and an odd number of cache lines: neighbours at this distance spread over the
 /// sets of a cache, where those at a power of two would fall into the same few.
 inline std::int64_t spread(std::int64_t n) { return (ceil_div(n, kLine) | 1) * kLine; }
+
+/// std::copy_n, but short rows, which are not worth a call, are copied in place.
+inline void copy_floats(const float* from, std::int64_t n, float* to) {
+  constexpr std::int64_t kQuad = 4, kShort = 64;
+  if (n > kShort) {
+    std::copy_n(from, n, to);
+  } else if (n >= kQuad) {
+    // The last four overlap those before them.
+    for (std::int64_t i = 0; i < n - kQuad; i += kQuad)
+      std::memcpy(to + i, from + i, sizeof(float[kQuad]));
+    std::memcpy(to + n - kQuad, from + n - kQuad, sizeof(float[kQuad]));
+  } else {
+    for (std::int64_t i = 0; i < n; ++i) to[i] = from[i];
+  }
+}
 
 }  // namespace metalconv::cpu

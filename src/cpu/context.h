@@ -15,14 +15,22 @@ namespace metalconv::cpu {
 /// Shared by all kernels of one device; must outlive them.
 class Context {
  public:
-  Context(int threads, std::string isa, std::size_t llc_bytes)
-      : threads_(threads), isa_(std::move(isa)), llc_bytes_(llc_bytes), arena_(threads) {}
+  /// Bytes of a core's own cache and of the last level.
+  Context(int threads, std::string isa, std::size_t core_cache, std::size_t last_cache)
+      : threads_(threads),
+        isa_(std::move(isa)),
+        core_cache_(core_cache),
+        last_cache_(last_cache),
+        arena_(threads) {}
 
   int threads() const { return threads_; }
   /// One of cpu_isas(): "avx512", "avx2", "sse4", "neon", "scalar".
   const std::string& isa() const { return isa_; }
-  /// Outputs larger than this are written past the cache by streaming stores.
-  std::size_t llc_bytes() const { return llc_bytes_; }
+  /// Bytes of the largest cache that a core has for itself.
+  std::size_t core_cache() const { return core_cache_; }
+  /// Bytes of the last-level cache, 0 where unknown. Larger outputs are written past it by
+  /// streaming stores.
+  std::size_t last_cache() const { return last_cache_; }
 
   /// body(i) for every i in [0, n), each once, spread over the threads; waits.
   template <class Body>
@@ -45,7 +53,7 @@ class Context {
  private:
   int threads_;
   std::string isa_;
-  std::size_t llc_bytes_;
+  std::size_t core_cache_, last_cache_;
   mutable tbb::task_arena arena_;
 };
 

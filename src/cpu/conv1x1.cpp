@@ -13,7 +13,6 @@
 #include "cpu/call.h"
 #include "cpu/general.h"
 #include "cpu/rows.h"
-#include "cpu/system.h"
 
 namespace metalconv::cpu {
 namespace {
@@ -44,6 +43,8 @@ struct Sizes {
         plane(problem.P() * problem.Q()),
         block(nchw ? kernels.channels : kernels.channel_vectors * lanes),
         tile(nchw ? kernels.pixel_vectors * lanes : kernels.pixels),
+        room(int64_t(context.core_cache() / sizeof(float)) / 2 / C),
+        together(std::max(room / block, int64_t(1)) * block),
         blocking(choose(context.threads())),
         parts(ceil_div(plane, blocking.pixels)) {}
 
@@ -70,6 +71,8 @@ struct Sizes {
   int64_t lanes, C, K;
   int64_t plane;        ///< outputs of an image and channel
   int64_t block, tile;  ///< output channels and pixels of a register tile
+  int64_t room;         ///< pixels or output channels that take half of the core's cache
+  int64_t together;     ///< NHWC: output channels whose weights stay there
   Blocking blocking;
   int64_t parts;  ///< of an image
 
@@ -77,10 +80,9 @@ struct Sizes {
   Blocking choose(int threads) const {
     Blocking b;
     // Half of the core's cache for panels, the rest for the weights that pass.
-    const int64_t most = int64_t(core_cache()) / 2 / int64_t(sizeof(float)) / C;
     const int64_t outer = std::max<int64_t>(c.N, 1) * c.groups;
     const int64_t wanted = ceil_div(kTasksPerThread * threads, outer);
-    b.pixels = std::min({most, ceil_div(plane, wanted), 16 * tile});
+    b.pixels = std::min({room, ceil_div(plane, wanted), 16 * tile});
     b.pixels = std::max(b.pixels / tile, int64_t(1)) * tile;
     const int64_t tasks = outer * ceil_div(plane, b.pixels);
     if (tasks < threads)
@@ -159,18 +161,16 @@ class Conv1x1 final : public PreparedConv {
     return i / c_.Q() * c_.stride_h * c_.W + i % c_.Q() * c_.stride_w;
   }
 
-  /// That of the block of channels from k on. `bias` holds a whole block's.
-  general::Sum sum(const Call& call, const Task& task, int64_t k, float* bias) const {
+  /// That of the block of channels from k on; `bias` lives as long as it does.
+  general::Sum sum(const Call& call, const Task& task, int64_t k, general::BlockBias* bias) const {
     static constexpr int64_t kNowhere = 0;
-    std::fill_n(bias, s_.block, 0.0f);
-    if (call.bias) std::copy_n(call.bias + task.g * s_.K + k, std::min(s_.block, s_.K - k), bias);
     general::Sum sum{};
     sum.w = call.w + task.g * group_weights() + k * s_.C;
     sum.outer = &kNowhere;
     sum.outer_count = 1;
     sum.inner = offsets_.data();
     sum.inner_count = s_.C;
-    sum.bias = bias;
+    sum.bias = bias->of(call.bias ? call.bias + task.g * s_.K + k : nullptr, s_.K - k, s_.block);
     sum.activate(c_.activation);
     return sum;
   }
@@ -178,13 +178,14 @@ class Conv1x1 final : public PreparedConv {
   // -- NCHW: vectors of pixels --
 
   void by_pixels(const Call& call, const Task& task, float* panels) const {
-    alignas(64) float bias[64], tile[kMaxTile];
+    alignas(64) float tile[kMaxTile];
+    general::BlockBias bias;
     for (int64_t at = 0; at < task.pixels; at += s_.tile)
       fill_panel(call, task, task.first + at, std::min(s_.tile, task.pixels - at),
                  panels + at * s_.C);
     for (int64_t k = task.k_begin; k < task.k_end; k += s_.block) {
       const int64_t channels = std::min(s_.block, task.k_end - k);
-      general::Sum sums = sum(call, task, k, bias);
+      general::Sum sums = sum(call, task, k, &bias);
       const int64_t y = (task.n * c_.K + task.g * s_.K + k) * s_.plane + task.first;
       for (int64_t at = 0; at < task.pixels; at += s_.tile) {
         const int64_t count = std::min(s_.tile, task.pixels - at);
@@ -223,7 +224,7 @@ class Conv1x1 final : public PreparedConv {
   void gather_pixels(const Call& call, int64_t x, int64_t first, int64_t count, float* to) const {
     for (int64_t i = first, end; i < first + count; to += end - i, i = end) {
       end = std::min(first + count, (i / c_.Q() + 1) * c_.Q());
-      rows_to_f32(convert_, convert_.at(call.x, x + source(i)), c_.stride_w, to, 1, end - i, 1);
+      convert_.every(c_.stride_w, convert_.at(call.x, x + source(i)), to, end - i);
     }
   }
 
@@ -231,42 +232,55 @@ class Conv1x1 final : public PreparedConv {
 
   /// `slot` takes the pixels of halves; floats are read where they are.
   void by_channels(const Call& call, const Task& task, float* slot) const {
-    alignas(64) float bias[64];
     const int64_t x = task.n * c_.H * c_.W * c_.C + task.g * s_.C;
     for (int64_t i = 0; slot && i < task.pixels; ++i)
       convert_.to_f32(convert_.at(call.x, x + source(task.first + i) * c_.C), slot + i * s_.C,
                       s_.C);
     const int64_t tiles = ceil_div(task.pixels, s_.tile);
-    for (int64_t k = task.k_begin; k < task.k_end; k += s_.block) {
-      general::Sum sums = sum(call, task, k, bias);
-      sums.x = slot ? slot : static_cast<const float*>(call.x) + x;
+    // All channels of a few pixels, so that y is written in long pieces; but no more weights at a
+    // time than stay in the core's cache.
+    for (int64_t k = task.k_begin, end; k < task.k_end; k = end) {
+      end = std::min(k + s_.together, task.k_end);
       for (int64_t t = 0; t < tiles; ++t) {
-        const int64_t begin = t * task.pixels / tiles, end = (t + 1) * task.pixels / tiles;
-        tile_of_channels(call, task, k, sums, begin, end - begin);
+        const int64_t first = t * task.pixels / tiles;
+        tile_of_channels(call, task, slot ? slot : static_cast<const float*>(call.x) + x,
+                         {k, end, first, (t + 1) * task.pixels / tiles - first});
       }
     }
   }
 
-  /// `count` pixels of the task from `begin` on, the block of channels from k on.
-  void tile_of_channels(const Call& call, const Task& task, int64_t k, const general::Sum& sums,
-                        int64_t begin, int64_t count) const {
+  /// Channels [k_begin, k_end), `count` pixels of the task from `first` on.
+  struct Part {
+    int64_t k_begin, k_end, first, count;
+  };
+
+  void tile_of_channels(const Call& call, const Task& task, const float* x,
+                        const Part& part) const {
     alignas(64) float tile[kMaxTile];
+    general::BlockBias bias;
     int64_t from[kMaxPixels], to[kMaxPixels], in_tile[kMaxPixels];
-    int64_t q = (task.first + begin) % c_.Q(), at = source(task.first + begin);
-    for (int64_t i = 0; i < count; ++i) {
-      to[i] = task.first + begin + i;
-      from[i] = s_.copies() ? (begin + i) * s_.C : at * c_.C;
+    int64_t q = (task.first + part.first) % c_.Q(), at = source(task.first + part.first);
+    for (int64_t i = 0; i < part.count; ++i) {
+      to[i] = task.first + part.first + i;
+      from[i] = s_.copies() ? (part.first + i) * s_.C : at * c_.C;
       in_tile[i] = i;
       at = ++q < c_.Q() ? at + c_.stride_w : source(to[i] + 1);
       if (q == c_.Q()) q = 0;
     }
-    const int64_t channels = std::min(s_.block, task.k_end - k);
-    const int64_t vectors = ceil_div(channels, s_.lanes), width = vectors * s_.lanes;
-    const int64_t y = task.n * s_.plane * c_.K + task.g * s_.K + k;
-    if (channels == width && !s_.halves)
-      return s_.kernels.by_channels(int(count), int(vectors), sums, from, call.floats(y), to, c_.K);
-    s_.kernels.by_channels(int(count), int(vectors), sums, from, tile, in_tile, width);
-    for (int64_t i = 0; i < count; ++i) call.store(tile + i * width, channels, y + to[i] * c_.K);
+    for (int64_t k = part.k_begin; k < part.k_end; k += s_.block) {
+      general::Sum sums = sum(call, task, k, &bias);
+      sums.x = x;
+      const int64_t channels = std::min(s_.block, part.k_end - k);
+      const int64_t vectors = ceil_div(channels, s_.lanes), width = vectors * s_.lanes;
+      const int64_t y = task.n * s_.plane * c_.K + task.g * s_.K + k;
+      if (channels == width && !s_.halves) {
+        s_.kernels.by_channels(int(part.count), int(vectors), sums, from, call.floats(y), to, c_.K);
+        continue;
+      }
+      s_.kernels.by_channels(int(part.count), int(vectors), sums, from, tile, in_tile, width);
+      for (int64_t i = 0; i < part.count; ++i)
+        call.store(tile + i * width, channels, y + to[i] * c_.K);
+    }
   }
 
   const Context& context_;

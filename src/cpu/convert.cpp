@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cpu/arithmetic.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "cpu/convert.cpp"
 #include "hwy/foreach_target.h"
@@ -147,6 +149,43 @@ void ToF32(const void* from, float* to, int64_t n) {
   ForVectors(n, [=](auto d, int64_t i) { hn::StoreU(Format::Decode(d, bits + i), d, to + i); });
 }
 
+struct F32 {
+  template <class D>
+  static HWY_INLINE hn::Vec<D> Decode(D d, const float* from) {
+    return hn::LoadU(d, from);
+  }
+};
+
+/// Every second: what is even of two vectors of elements. The last vector overlaps the one before
+/// it and takes the odd ones, so that nothing behind the last element is read.
+template <class Format, class T>
+HWY_INLINE void EverySecond(const T* from, float* to, int64_t n) {
+#if HWY_TARGET != HWY_SCALAR
+  const auto each = [=](auto d) {
+    const auto lanes = int64_t(hn::Lanes(d));
+    const auto at = [=](int64_t i) { return Format::Decode(d, from + i); };
+    for (int64_t i = 0; i + lanes < n; i += lanes)
+      hn::StoreU(hn::ConcatEven(d, at(2 * i + lanes), at(2 * i)), d, to + i);
+    const int64_t last = 2 * (n - lanes) - 1;
+    hn::StoreU(hn::ConcatOdd(d, at(last + lanes), at(last)), d, to + n - lanes);
+  };
+  const hn::ScalableTag<float> full;
+  const hn::CappedTag<float, 4> four;
+  if (n > int64_t(hn::Lanes(full))) return each(full);
+  if (n > int64_t(hn::Lanes(four))) return each(four);
+#endif
+  const hn::CappedTag<float, 1> one;
+  for (int64_t i = 0; i < n; ++i) hn::StoreU(Format::Decode(one, from + 2 * i), one, to + i);
+}
+
+template <class Format, class T>
+void Every(int64_t step, const void* from, float* to, int64_t n) {
+  const auto* elements = static_cast<const T*>(from);
+  if (step == 2) return EverySecond<Format>(elements, to, n);
+  const hn::CappedTag<float, 1> one;
+  for (int64_t i = 0; i < n; ++i) hn::StoreU(Format::Decode(one, elements + i * step), one, to + i);
+}
+
 template <class Format>
 void FromF32(const float* from, void* to, int64_t n) {
   auto* bits = static_cast<std::uint16_t*>(to);
@@ -174,17 +213,19 @@ void StreamFromF32(const float* from, void* to, int64_t n) {
 }
 
 void CopyToF32(const void* from, float* to, int64_t n) {
-  std::memcpy(to, from, std::size_t(n) * sizeof(float));
+  copy_floats(static_cast<const float*>(from), n, to);
 }
 void CopyFromF32(const float* from, void* to, int64_t n) {
   std::memcpy(to, from, std::size_t(n) * sizeof(float));
 }
 
 const Converters* converters() {
-  static const Converters table{HWY_TARGET,
-                                {4, CopyToF32, CopyFromF32, CopyFromF32},
-                                {2, ToF32<F16>, FromF32<F16>, StreamFromF32<F16>},
-                                {2, ToF32<Bf16>, FromF32<Bf16>, StreamFromF32<Bf16>}};
+  using u16 = std::uint16_t;
+  static const Converters table{
+      HWY_TARGET,
+      {4, CopyToF32, Every<F32, float>, CopyFromF32, CopyFromF32},
+      {2, ToF32<F16>, Every<F16, u16>, FromF32<F16>, StreamFromF32<F16>},
+      {2, ToF32<Bf16>, Every<Bf16, u16>, FromF32<Bf16>, StreamFromF32<Bf16>}};
   return &table;
 }
 

@@ -17,6 +17,8 @@ namespace metalconv::cpu {
 struct Converter {
   std::size_t size;  ///< bytes of an element
   void (*to_f32)(const void* from, float* to, std::int64_t n);
+  /// Elements 0, step, 2 * step ... of `from`.
+  void (*every)(std::int64_t step, const void* from, float* to, std::int64_t n);
   void (*from_f32)(const float* from, void* to, std::int64_t n);
   /// The same by non-temporal stores where vectors of halves have 16 bytes, but for both ends.
   void (*stream_from_f32)(const float* from, void* to, std::int64_t n);

@@ -3,8 +3,6 @@
 
 #include <algorithm>
 
-#include "cpu/system.h"
-
 namespace metalconv::cpu {
 namespace {
 
@@ -25,12 +23,12 @@ Cut::Cut(const Context& context, const ConvProblem& c,
       Q_(c.Q()),
       nchw_(c.layout == Layout::nchw),
       halves_(c.dtype != DType::f32),
-      large_(std::size_t(c.y_bytes()) > context.llc_bytes()),
+      large_(std::size_t(c.y_bytes()) > context.last_cache()),
       dense_(nchw_ ? c.Q() : c.K_per_group()),
       rows_(1),
       columns_(Q_) {
   const int threads = context.threads();
-  const std::size_t budget = core_cache() / 4;
+  const std::size_t budget = context.core_cache() / 4;
   // Rows that tasks share at their edges are copied twice: few columns cost less than few rows.
   while (columns_ > kFewestColumns && strip_bytes(std::min(kRows, P_), columns_) > budget)
     columns_ = round_up(columns_ / 2, kColumnStep);

@@ -64,19 +64,19 @@ class DepthwiseNchw final : public Depthwise {
         band_(band_rows(problem)),
         bands_(ceil_div(P_, band_)),
         planes_(std::max<int64_t>(c_.N * c_.groups / wanted_tasks(), 1)),
-        strip_(problem, Order::pixels_last, band_, Q_, 1, &convert_),
+        strip_(problem, Order::pixels_last, band_, Q_, 1, convert_),
         narrow_(Q_ < lanes_),
-        copied_(narrow_ || convert_.halves()),
-        slots_(context.threads(),
-               strip_floats() + (copied_ ? band_ * std::max<int64_t>(Q_, lanes_) : 0),
+        through_(narrow_ && vectors_through(band_) < band_),
+        pitch_(through_ ? strip_.row_step() : std::max(Q_, lanes_)),
+        slots_(context.threads(), strip_floats() + sums_floats() + rows_floats(),
                bias_floats(problem)) {
-    for (int64_t p = 0; p < band_; ++p)
+    for (int64_t i = 0; through_ && i < vectors_through(band_); ++i)
+      add_vector(i * lanes_, i * lanes_);
+    for (int64_t p = 0; !through_ && p < band_; ++p)
       for (int64_t q = 0; q < Q_; q += lanes_) {
-        // A row's last vector overlaps the one before it. Narrow rows get one vector each, from
-        // which they are copied.
+        // A row's last vector overlaps the one before it.
         const int64_t start = narrow_ ? 0 : std::min(q, Q_ - lanes_);
-        from_.push_back(strip_.place(p, start));
-        to_.push_back(narrow_ ? p * lanes_ : p * Q_ + start);
+        add_vector(strip_.place(p, start), p * pitch_ + start);
       }
   }
 
@@ -110,8 +110,24 @@ class DepthwiseNchw final : public Depthwise {
       rows = ceil_div(rows, 2);
     return rows;
   }
-  /// Vectors may be read, and dropped, up to one past the end; then the copied rows' own.
-  int64_t strip_floats() const { return ceil_div(strip_.floats(), 16) * 16 + 16; }
+  void add_vector(int64_t from, int64_t to) {
+    from_.push_back(from);
+    to_.push_back(to);
+  }
+  /// Vectors from the first output of `rows` rows to the last.
+  int64_t vectors_through(int64_t rows) const {
+    return ceil_div((rows - 1) * strip_.row_step() + Q_, lanes_);
+  }
+  int64_t vectors(int64_t rows) const {
+    return through_ ? vectors_through(rows) : rows * ceil_div(Q_, lanes_);
+  }
+  // A slot: the strip (vectors may be read, and dropped, up to one past the end), what narrow
+  // vectors give, and rows that are halves next.
+  int64_t strip_floats() const { return round_up(strip_.floats(), kLine) + kLine; }
+  int64_t sums_floats() const {
+    return narrow_ ? round_up((band_ - 1) * pitch_ + Q_ + lanes_, kLine) : 0;
+  }
+  int64_t rows_floats() const { return convert_.halves() ? band_ * Q_ : 0; }
 
   /// All output channels of one group. `again`: the slot holds the same rows of another group.
   void band(const Call& io, const Block& block, bool again, float* slot) const {
@@ -120,7 +136,8 @@ class DepthwiseNchw final : public Depthwise {
     else
       strip_.fill(io.x, block, slot);
     const int64_t m = c_.K_per_group();
-    float* rows = slot + strip_floats();
+    float* sums = slot + strip_floats();
+    float* rows = sums + sums_floats();
     depthwise::Plane plane{};
     plane.x = slot;
     plane.taps = strip_.inner().data();
@@ -128,24 +145,26 @@ class DepthwiseNchw final : public Depthwise {
     plane.clamp = clamp_of(c_.activation);
     plane.from = from_.data();
     plane.to = to_.data();
-    plane.vectors = block.rows * ceil_div(Q_, lanes_);
+    plane.vectors = vectors(block.rows);
     for (int64_t k = block.g * m; k < (block.g + 1) * m; ++k) {
       const int64_t y = ((block.n * c_.K + k) * P_ + block.p) * Q_;
+      float* out = convert_.halves() ? rows : io.floats(y);
       plane.w = io.w + k * plane.tap_count;
       plane.bias = io.bias ? io.bias[k] : 0.0f;
-      plane.y = copied_ ? rows : io.floats(y);
+      plane.y = narrow_ ? sums : out;
       kernels_.plane(plane);
-      if (narrow_)
-        for (int64_t p = 0; p < block.rows; ++p) io.store(rows + p * lanes_, Q_, y + p * Q_);
-      else if (copied_)
-        io.store(rows, block.rows * Q_, y);
+      for (int64_t p = 0; narrow_ && p < block.rows; ++p)
+        copy_floats(sums + p * pitch_, Q_, out + p * Q_);
+      if (convert_.halves()) io.store(rows, block.rows * Q_, y);
     }
   }
 
   int64_t band_, bands_;  // output rows of a task, and how many of those
   int64_t planes_;        // of a task
   Strip strip_;
-  bool narrow_, copied_;  // rows: below a vector; written beside y first
+  bool narrow_;    // rows are below a vector, so that sums do not go where they belong
+  bool through_;   // vectors run through the strip's rows and what lies between them
+  int64_t pitch_;  // of rows of sums
   Slots slots_;
   std::vector<int64_t> from_, to_;
 };
@@ -161,7 +180,13 @@ class DepthwiseNhwc final : public Depthwise {
         shares_(ceil_div(c_.C, share_)),
         high_(rows_of_copy()),
         slots_(context.threads(), convert_.halves() ? copy_floats() + Q_ * share_ : 0,
-               bias_floats(problem)) {}
+               bias_floats(problem)) {
+    for (int64_t q = 0; q < Q_; ++q) {
+      const Inside taps(q * c_.stride_w - c_.pad_left, c_.dilation_w, c_.S, c_.W);
+      if (runs_.empty() || runs_.back().taps != taps) runs_.push_back({q, 0, taps});
+      ++runs_.back().pixels;
+    }
+  }
 
   std::size_t workspace_bytes() const override { return convert_.halves() ? slots_.bytes() : 0; }
   std::string detail() const override {
@@ -215,6 +240,14 @@ class DepthwiseNhwc final : public Depthwise {
       begin = start >= 0 ? 0 : std::min(ceil_div(-start, step), taps);
       end = start >= size ? begin : std::clamp(ceil_div(size - start, step), begin, taps);
     }
+    bool operator!=(const Inside& other) const { return begin != other.begin || end != other.end; }
+    int64_t size() const { return end - begin; }
+  };
+
+  /// Neighbours in a row whose taps inside are the same: all but those at the borders.
+  struct Run {
+    int64_t q, pixels;
+    Inside taps;
   };
 
   int64_t tasks_per_image() const { return ceil_div(wanted_tasks(), std::max<int64_t>(c_.N, 1)); }
@@ -281,35 +314,28 @@ class DepthwiseNhwc final : public Depthwise {
     all.w_row = c_.S * c_.C;
     all.w_column = c_.C;
     all.y_pixel = at.y_pixel;
-    all.rows = rows.end - rows.begin;
+    all.rows = rows.size();
     all.channels = part.channels;
     all.clamp = clamp_of(c_.activation);
     const float* x = at.x + at.at + rows.begin * at.x_row;
     const float* w = io.w + rows.begin * all.w_row + part.first;
-    // Neighbours with the same taps inside go together: all but those at the borders.
-    for (int64_t q = 0, end; q < Q_; q = end) {
-      const Inside columns = inside(q);
-      for (end = q + 1;
-           end < Q_ && inside(end).begin == columns.begin && inside(end).end == columns.end;)
-        ++end;
+    for (const Run& run : runs_) {
       depthwise::Pixels some = all;
-      some.columns = columns.end - columns.begin;
-      some.pixels = end - q;
-      const int64_t column = q * c_.stride_w - c_.pad_left + columns.begin * c_.dilation_w;
+      some.columns = run.taps.size();
+      some.pixels = run.pixels;
+      const int64_t column = run.q * c_.stride_w - c_.pad_left + run.taps.begin * c_.dilation_w;
       some.x = x + column * at.x_pixel;
-      some.w = w + columns.begin * c_.C;
-      some.y = at.y + q * at.y_pixel;
+      some.w = w + run.taps.begin * c_.C;
+      some.y = at.y + run.q * at.y_pixel;
       kernels_.pixels(some);
     }
-  }
-  Inside inside(int64_t q) const {
-    return Inside(q * c_.stride_w - c_.pad_left, c_.dilation_w, c_.S, c_.W);
   }
 
   int64_t bands_;           // of output rows of an image
   int64_t share_, shares_;  // channels of a task, and how many of those
   Axis high_;               // of the rows whose input is copied together
   Slots slots_;
+  std::vector<Run> runs_;
 };
 
 /// Fitted on Zen 4 and Zen 3: 32 x 112 x 112 3x3, 144 x 56 x 56 3x3 with stride 2 and

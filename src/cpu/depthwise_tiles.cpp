@@ -52,12 +52,19 @@ void PlaneTile(const Plane& p, int64_t first) {
 }
 
 template <int kCount>
-void PlaneTiles(const Plane& p, int64_t first) {
-  for (; first + kCount <= p.vectors; first += kCount) PlaneTile<kCount>(p, first);
-  if constexpr (kCount > 1) PlaneTiles<kCount - 1>(p, first);
+void PlaneTiles(const Plane& p, int64_t count, int64_t first) {
+  if (count == kCount) return PlaneTile<kCount>(p, first);
+  if constexpr (kCount > 1) PlaneTiles<kCount - 1>(p, count, first);
 }
 
-void AllVectors(const Plane& p) { PlaneTiles<kVectors>(p, 0); }
+/// In tiles of nearly equal size: a lone vector at the end would wait for each of its sums.
+void AllVectors(const Plane& p) {
+  int64_t tiles = hwy::DivCeil(p.vectors, int64_t(kVectors));
+  for (int64_t first = 0, count; first < p.vectors; first += count, --tiles) {
+    count = hwy::DivCeil(p.vectors - first, tiles);
+    PlaneTiles<kVectors>(p, count, first);
+  }
+}
 
 // -- NHWC --
 
@@ -87,22 +94,33 @@ HWY_INLINE void PixelTile(D d, const Pixels& p, int64_t q, int64_t c) {
   for (int i = 0; i < kCount; ++i, y += p.y_pixel) hn::StoreU(Activate(d, sum[i], p.clamp), d, y);
 }
 
-/// Tiles of kCount pixels while they last, then smaller ones. All channels of each: the last vector
-/// overlaps the one before it where they do not fill it.
+/// All channels of kCount pixels: the last vector overlaps the one before it where they do not fill
+/// it.
 template <int kCount, int kColumns, class D>
-HWY_INLINE void AllTiles(D d, const Pixels& p, int64_t q) {
-  const auto lanes = int64_t(hn::Lanes(d));
-  for (; q + kCount <= p.pixels; q += kCount)
+HWY_INLINE void PixelTiles(D d, const Pixels& p, int64_t count, int64_t q) {
+  if (count == kCount) {
+    const auto lanes = int64_t(hn::Lanes(d));
     for (int64_t c = 0; c < p.channels; c += lanes)
       PixelTile<kCount, kColumns>(d, p, q, std::min(c, p.channels - lanes));
-  if constexpr (kCount > 1) AllTiles<kCount - 1, kColumns>(d, p, q);
+  } else if constexpr (kCount > 1) {
+    PixelTiles<kCount - 1, kColumns>(d, p, count, q);
+  }
+}
+
+template <int kColumns, class D>
+HWY_INLINE void AllTiles(D d, const Pixels& p) {
+  int64_t tiles = hwy::DivCeil(p.pixels, int64_t(kPixels));
+  for (int64_t q = 0, count; q < p.pixels; q += count, --tiles) {
+    count = hwy::DivCeil(p.pixels - q, tiles);
+    PixelTiles<kPixels, kColumns>(d, p, count, q);
+  }
 }
 
 /// By value: what the pointers are written through cannot change it.
 template <class D>
 HWY_INLINE void AllPixels(D d, Pixels p) {
-  if (p.columns == 3) return AllTiles<kPixels, 3>(d, p, 0);
-  AllTiles<kPixels, 0>(d, p, 0);
+  if (p.columns == 3) return AllTiles<3>(d, p);
+  AllTiles<0>(d, p);
 }
 
 void AllPixels(const Pixels& p) {

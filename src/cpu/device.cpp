@@ -60,10 +60,20 @@ class HostQueue final : public Queue {
   }
 };
 
+/// What threads may count on of a cache that all cores of a socket share: 16 MiB each. On a Xeon
+/// with 300 MiB 201 MB of output from 2 threads came 1.4x to 1.8x faster past the cache.
+std::size_t share_of_last_cache(int threads) {
+  constexpr std::size_t kShare = 16 << 20;
+  return std::min(last_level_cache(), kShare * std::size_t(threads));
+}
+
 class CpuDevice final : public Device {
  public:
   explicit CpuDevice(const CpuOptions& options)
-      : context_(choose_threads(options.threads), choose_isa(options.isa), last_level_cache()) {
+      : context_(choose_threads(options.threads), choose_isa(options.isa), core_cache(),
+                 options.last_level_cache > 0
+                     ? options.last_level_cache
+                     : share_of_last_cache(choose_threads(options.threads))) {
     info_.name = "cpu";
     info_.model = cpu_model();
     info_.compute_units = context_.threads();

@@ -118,7 +118,7 @@ class Direct final : public PreparedConv {
   static Strip strip_for(const ConvProblem& c, const Converter& convert, int64_t rows,
                          int64_t columns) {
     return Strip(c, c.layout == Layout::nchw ? Order::pixels_last : Order::channels_last, rows,
-                 columns, kLine, &convert);
+                 columns, kLine, convert);
   }
   /// That are computed before any leaves: a block's, or all where they are neighbours in y.
   int64_t channels_of_part() const {

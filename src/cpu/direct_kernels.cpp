@@ -104,7 +104,7 @@ void NhwcTiles(const RowRun& run, const float* bias, int pixels, int64_t q) {
 
 template <int kVectors>
 void NhwcRow(const RowRun& run) {
-  constexpr int kPixels = std::min(kSums / kVectors, 8);
+  constexpr int kPixels = std::min(kSums / kVectors, 14);  // of 1 vector: what loads allow
   HWY_ALIGN float bias[kVectors * kLanes] = {};
   if (run.bias) std::copy_n(run.bias, run.channels, bias);
   int64_t tiles = hwy::DivCeil(run.pixels, int64_t(kPixels));

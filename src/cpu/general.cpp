@@ -15,7 +15,6 @@
 #include "cpu/call.h"
 #include "cpu/rows.h"
 #include "cpu/strip.h"
-#include "cpu/system.h"
 
 namespace metalconv::cpu {
 namespace {
@@ -46,7 +45,10 @@ bool runs_over_rows(const ConvProblem& c, const Blocking& b, int64_t lanes) {
 class Chooser {
  public:
   Chooser(const Context& context, const ConvProblem& problem)
-      : threads_(context.threads()), kernels_(general::kernels_of(context.isa())), c_(problem) {}
+      : threads_(context.threads()),
+        kernels_(general::kernels_of(context.isa())),
+        c_(problem),
+        cache_(int64_t(context.core_cache())) {}
 
   Blocking choose() const {
     Blocking best;
@@ -168,7 +170,7 @@ class Chooser {
   int threads_;
   const general::Kernels& kernels_;
   const ConvProblem& c_;
-  int64_t cache_ = int64_t(core_cache());
+  int64_t cache_;
   int64_t strip_limit_ = cache_ / 2;  // the rest is for the weights that pass through
 };
 
@@ -183,7 +185,7 @@ class General final : public PreparedConv {
         blocking_(blocking),
         convert_(converter(context.isa(), problem.dtype)),
         strip_(problem, blocking.by_pixels ? Order::pixels_last : Order::channels_last,
-               blocking.rows, blocking.columns, 1, &convert_),
+               blocking.rows, blocking.columns, 1, convert_),
         // Tiles may read, and then drop, up to one tile past the end.
         slots_(context.threads(), strip_.floats() + kMaxTile, bias_floats(problem)),
         nchw_(problem.layout == Layout::nchw),
@@ -227,7 +229,7 @@ class General final : public PreparedConv {
   }
 
   Task task(int64_t index, float* strip) const;
-  general::Sum sum(const Call&, const Task&, int64_t k, float* bias) const;
+  general::Sum sum(const Call&, const Task&, int64_t k, general::BlockBias* bias) const;
   void by_pixels(const Call&, const Task&) const;
   void run_of_pixels(const Call&, const Task&, int64_t block, int64_t row, int64_t length) const;
   void store_run(const Call&, const Task&, const float* tile, int64_t begin, int64_t end,
@@ -249,7 +251,7 @@ class General final : public PreparedConv {
   bool over_rows_, straight_;  // runs of pixels go over rows; whole tiles of them go to y at once
   int64_t Q_, plane_, lanes_, depth_;
   int64_t block_, blocks_;  // output channels of a tile, and tiles of them in a group
-  int64_t passing_weights_ = int64_t(core_cache() / sizeof(float) / 2);
+  int64_t passing_weights_ = int64_t(context_.core_cache() / sizeof(float) / 2);
 };
 
 /// [group][block][outer][inner][channel of the block], in the order of the sum.
@@ -306,18 +308,17 @@ General::Task General::task(int64_t index, float* strip) const {
   return t;
 }
 
-/// Of the tile whose first channel in the group is k. `bias` holds a whole tile's.
-general::Sum General::sum(const Call& call, const Task& task, int64_t k, float* bias) const {
+/// Of the tile whose first channel in the group is k; `bias` lives as long as it does.
+general::Sum General::sum(const Call& call, const Task& task, int64_t k,
+                          general::BlockBias* bias) const {
   const int64_t K = c_.K_per_group();
-  std::fill_n(bias, block_, 0.0f);
-  if (call.bias) std::copy_n(call.bias + task.at.g * K + k, std::min(block_, K - k), bias);
   general::Sum s{};
   s.w = call.w + task.at.g * group_weights() + k * depth_;
   s.outer = strip_.outer().data();
   s.outer_count = int64_t(strip_.outer().size());
   s.inner = strip_.inner().data();
   s.inner_count = int64_t(strip_.inner().size());
-  s.bias = bias;
+  s.bias = bias->of(call.bias ? call.bias + task.at.g * K + k : nullptr, K - k, block_);
   s.activate(c_.activation);
   return s;
 }
@@ -334,9 +335,10 @@ void General::by_pixels(const Call& call, const Task& task) const {
 /// `length` pixels from the start of the task's output row `row` on.
 void General::run_of_pixels(const Call& call, const Task& task, int64_t block, int64_t row,
                             int64_t length) const {
-  alignas(64) float bias[64], tile[kMaxTile];
+  alignas(64) float tile[kMaxTile];
+  general::BlockBias bias;
   const int64_t k = block * block_, K = c_.K_per_group(), channels = std::min(block_, K - k);
-  general::Sum s = sum(call, task, k, bias);
+  general::Sum s = sum(call, task, k, &bias);
   const int64_t y =
       (task.at.n * c_.K + task.at.g * K + k) * plane_ + (task.at.p + row) * Q_ + task.at.q;
   int64_t tiles = ceil_div(length, kernels_.pixel_vectors * lanes_);
@@ -389,7 +391,8 @@ void General::by_channels(const Call& call, const Task& task) const {
 /// Pixels [first, first + pixels) of the task, counted along its rows.
 void General::tile_of_channels(const Call& call, const Task& task, int64_t block, int64_t first,
                                int64_t pixels) const {
-  alignas(64) float bias[64], tile[kMaxTile];
+  alignas(64) float tile[kMaxTile];
+  general::BlockBias bias;
   int64_t from[kMaxPixels], to[kMaxPixels], in_tile[kMaxPixels];
   int64_t p = first / task.at.columns, q = first % task.at.columns;
   for (int64_t i = 0; i < pixels; ++i) {
@@ -400,7 +403,7 @@ void General::tile_of_channels(const Call& call, const Task& task, int64_t block
   }
   const int64_t k = block * block_, K = c_.K_per_group(), channels = std::min(block_, K - k);
   const int64_t vectors = ceil_div(channels, lanes_), width = vectors * lanes_;
-  general::Sum s = sum(call, task, k, bias);
+  general::Sum s = sum(call, task, k, &bias);
   s.x = task.strip;
   const int64_t channel = task.at.g * K + k;
   const int64_t image = task.at.n * c_.K * plane_ + channel * (nchw_ ? plane_ : 1);

@@ -3,6 +3,7 @@
 // and driven by general.cpp.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <string_view>
@@ -29,6 +30,23 @@ struct Sum {
     low = 0;
     high = activation == Activation::relu6 ? 6.0f : std::numeric_limits<float>::infinity();
   }
+};
+
+/// The bias of a block of at most kMost channels, as Sum wants it: never null, never short.
+class BlockBias {
+ public:
+  static constexpr std::int64_t kMost = 64;
+  /// `bias`: null, or that of the `channels` that there are of the block.
+  const float* of(const float* bias, std::int64_t channels, std::int64_t block) {
+    static constexpr float kNone[kMost] = {};
+    if (!bias) return kNone;
+    if (channels >= block) return bias;
+    std::fill(std::copy_n(bias, channels, room_), room_ + block, 0.0f);
+    return room_;
+  }
+
+ private:
+  float room_[kMost];
 };
 
 /// A tile is the most outputs whose sums fit the registers beside their operands.

@@ -200,7 +200,7 @@ thread_local volatile float ProbeMaker::sink = 0;
 
 std::vector<RoofProbe> roof_probes(const Context& context) {
   ProbeMaker maker(context, kernels_for(context.isa(), HWY_DISPATCH_TABLE(roof_table)));
-  const double l2 = 0.75 * double(core_cache()) * context.threads();
+  const double l2 = 0.75 * double(context.core_cache()) * context.threads();
   const double last = 0.75 * double(last_level_cache());
   maker.add_multiply_add();
   maker.add_bytes(l2, false);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/strip.h"
 
-#include <cstring>
 #include <utility>
 
 namespace metalconv::cpu {
@@ -11,25 +10,6 @@ using std::int64_t;
 
 // As many planes are read at a time as a cache has ways: rows of all may fall into the same set.
 constexpr int64_t kWays = 8;
-constexpr int64_t kMostPhases = 8;  // remainders of columns whose places are kept
-
-/// n floats that are `step` apart. The steps are known to the compiler, so that it uses vectors;
-/// short rows are not worth a call.
-void copy_every(int64_t step, const float* from, int64_t n, float* to) {
-  constexpr int64_t kQuad = 4, kShort = 64;
-  if (step == 2) {
-    for (int64_t i = 0; i < n; ++i) to[i] = from[i * 2];
-  } else if (step > 2) {
-    for (int64_t i = 0; i < n; ++i) to[i] = from[i * step];
-  } else if (n > kShort) {
-    std::copy_n(from, n, to);
-  } else if (n >= kQuad) {
-    for (int64_t i = 0; i < n - kQuad; i += kQuad) std::memcpy(to + i, from + i, sizeof(float[4]));
-    std::memcpy(to + n - kQuad, from + n - kQuad, sizeof(float[4]));
-  } else {
-    for (int64_t i = 0; i < n; ++i) to[i] = from[i];
-  }
-}
 
 }  // namespace
 
@@ -43,10 +23,10 @@ Axis::Axis(int64_t outputs_, int64_t stride_, int64_t dilation_, int64_t taps_)
 }
 
 Strip::Strip(const ConvProblem& problem, Order order, int64_t rows, int64_t columns, int64_t step,
-             const Converter* convert)
+             const Converter& convert)
     : c_(problem),
       order_(order),
-      convert_(convert && convert->halves() ? convert : nullptr),
+      convert_(convert),
       high_(rows, problem.stride_h, problem.dilation_h, problem.R),
       wide_(columns, problem.stride_w, problem.dilation_w, problem.S),
       span_((columns - 1) * problem.stride_w + (problem.S - 1) * problem.dilation_w + 1) {
@@ -55,7 +35,7 @@ Strip::Strip(const ConvProblem& problem, Order order, int64_t rows, int64_t colu
   else
     lay_out_channels_last();
   row_step_ = high_.per_output * row_;
-  floats_ = laid_out_ + (convert_ ? room_for_halves() : 0);
+  floats_ = laid_out_ + room_for_halves();
 }
 
 /// Columns are sorted by remainder modulo the stride: outputs that are neighbours read neighbours.
@@ -97,94 +77,68 @@ std::vector<int64_t> Strip::taps() const {
 }
 
 void Strip::fill(const void* x, const Block& block, float* strip) const {
-  if (convert_)
-    fill_from(static_cast<const std::uint16_t*>(x), block, strip);
-  else if (order_ == Order::pixels_last && row_ / phase_ <= kMostPhases)
-    fill_planes(static_cast<const float*>(x), block, false, strip);
+  if (order_ == Order::pixels_last)
+    fill_planes(x, block, false, strip);
+  else if (convert_.halves())
+    fill_pixels(static_cast<const std::uint16_t*>(x), block, strip);
   else
-    fill_from(static_cast<const float*>(x), block, strip);
+    fill_pixels(static_cast<const float*>(x), block, strip);
 }
 
 void Strip::refill(const void* x, const Block& block, float* strip) const {
-  if (convert_ || row_ / phase_ > kMostPhases)
-    fill(x, block, strip);
-  else
-    fill_planes(static_cast<const float*>(x), block, true, strip);
+  fill_planes(x, block, true, strip);
 }
 
-template <class T>
-void Strip::fill_from(const T* x, const Block& block, float* strip) const {
-  const bool nchw = c_.layout == Layout::nchw, planes = order_ == Order::pixels_last;
-  const int64_t h0 = block.p * c_.stride_h - c_.pad_top, w0 = block.q * c_.stride_w - c_.pad_left;
-  const int64_t channels = c_.C_per_group(), first = block.n * c_.C + block.g * channels;
-  const int64_t rows = high_.size_for(block.rows);
-  float* room = strip + laid_out_;
-  for (int64_t c = 0; c < (planes ? channels : 1); ++c)
-    for (int64_t i = 0; i < rows; ++i) {
-      const int64_t h = h0 + high_.source(i);
-      float* to = strip + c * channel_ + i * row_;
-      if (h < 0 || h >= c_.H)
-        std::fill_n(to, row_, 0.0f);
-      else if (planes)
-        fill_row(x + ((first + c) * c_.H + h) * c_.W, w0, c_.W, room, to);
-      else if (nchw)
-        gather_pixels(x + (first * c_.H + h) * c_.W, w0, room, to);
-      else
-        copy_pixels(x + (block.n * c_.H + h) * c_.W * c_.C + block.g * channels, w0, to);
-    }
-}
+// -- pixels last --
 
-// -- floats --
-
-/// Pixels last, without halves: where each remainder of columns begins and ends is the same for all
-/// rows. `padded`: what is padding is zeros already.
-void Strip::fill_planes(const float* x, const Block& block, bool padded, float* strip) const {
-  struct Piece {
-    int64_t from, begin, end;  // a column of the image; columns [begin, end) of the remainder's
-  };
-  Piece pieces[kMostPhases];
-  const int64_t phases = row_ / phase_, step = c_.stride_w;
-  for (int64_t f = 0; f < phases; ++f) {
-    const int64_t w = block.q * step - c_.pad_left + f;
-    const int64_t begin = w >= 0 ? 0 : std::min(ceil_div(-w, step), phase_);
-    const int64_t end = w >= c_.W ? begin : std::clamp(ceil_div(c_.W - w, step), begin, phase_);
-    pieces[f] = {w + begin * step, begin, end};
-  }
+/// Where each remainder of columns begins and ends is the same for all rows. `padded`: what is
+/// padding is zeros already.
+void Strip::fill_planes(const void* x, const Block& block, bool padded, float* strip) const {
+  const int64_t step = c_.stride_w, phases = row_ / phase_;
+  const auto steps = [step](int64_t n) { return step == 1 ? n : ceil_div(n, step); };
   const int64_t channels = c_.C_per_group(), first = block.n * c_.C + block.g * channels;
   const int64_t h0 = block.p * c_.stride_h - c_.pad_top, rows = high_.size_for(block.rows);
   for (int64_t c = 0; c < channels; ++c)
-    for (int64_t i = 0; i < rows; ++i) {
-      const int64_t h = h0 + high_.source(i);
-      float* to = strip + c * channel_ + i * row_;
-      if (h < 0 || h >= c_.H) {
-        if (!padded) std::fill_n(to, row_, 0.0f);
-        continue;
-      }
-      const float* row = x + ((first + c) * c_.H + h) * c_.W;
-      for (int64_t f = 0; f < phases; ++f, to += phase_) {
-        const Piece& p = pieces[f];
-        if (!padded) std::fill(to, to + p.begin, 0.0f);
-        copy_every(step, row + p.from, p.end - p.begin, to + p.begin);
-        if (!padded) std::fill(to + p.end, to + phase_, 0.0f);
+    for (int64_t f = 0; f < phases; ++f) {
+      const int64_t w = block.q * step - c_.pad_left + f;
+      const int64_t begin = w >= 0 ? 0 : std::min(steps(-w), phase_);
+      const int64_t end = w >= c_.W ? begin : std::clamp(steps(c_.W - w), begin, phase_);
+      const int64_t plane = (first + c) * c_.H * c_.W + w + begin * step;
+      float* to = strip + c * channel_ + f * phase_;
+      for (int64_t i = 0; i < rows; ++i, to += row_) {
+        const int64_t h = h0 + high_.source(i);
+        if (h < 0 || h >= c_.H) {
+          if (!padded) std::fill_n(to, phase_, 0.0f);
+          continue;
+        }
+        const void* from = convert_.at(x, plane + h * c_.W);
+        if (!padded) std::fill(to, to + begin, 0.0f);
+        if (step > 1)
+          convert_.every(step, from, to + begin, end - begin);
+        else if (convert_.halves())
+          convert_.to_f32(from, to + begin, end - begin);
+        else
+          copy_floats(static_cast<const float*>(from), end - begin, to + begin);
+        if (!padded) std::fill(to + end, to + phase_, 0.0f);
       }
     }
 }
 
-/// One channel's row, pixels last.
-void Strip::fill_row(const float* row, int64_t w0, int64_t width, float*, float* to) const {
-  const int64_t step = c_.stride_w;
-  for (const float* end = to + row_; to < end; to += phase_, ++w0) {
-    const int64_t before = w0 >= 0 ? 0 : std::min(ceil_div(-w0, step), phase_);
-    const int64_t valid =
-        w0 >= width ? before : std::clamp(ceil_div(width - w0, step), before, phase_);
-    std::fill(to, to + before, 0.0f);
-    if (step == 1)
-      std::copy(row + w0 + before, row + w0 + valid, to + before);
-    else if (step == 2)  // known to the compiler, so that it uses vectors
-      for (int64_t i = before; i < valid; ++i) to[i] = row[w0 + i * 2];
+// -- channels last --
+
+template <class T>
+void Strip::fill_pixels(const T* x, const Block& block, float* strip) const {
+  const int64_t h0 = block.p * c_.stride_h - c_.pad_top, w0 = block.q * c_.stride_w - c_.pad_left;
+  const int64_t channels = c_.C_per_group(), rows = high_.size_for(block.rows);
+  float* room = strip + laid_out_;
+  for (int64_t i = 0; i < rows; ++i, strip += row_) {
+    const int64_t h = h0 + high_.source(i);
+    if (h < 0 || h >= c_.H)
+      std::fill_n(strip, row_, 0.0f);
+    else if (c_.layout == Layout::nchw)
+      gather_pixels(x + ((block.n * c_.C + block.g * channels) * c_.H + h) * c_.W, w0, room, strip);
     else
-      for (int64_t i = before; i < valid; ++i) to[i] = row[w0 + i * step];
-    std::fill(to + valid, to + phase_, 0.0f);
+      copy_pixels(x + (block.n * c_.H + h) * c_.W * c_.C + block.g * channels, w0, strip);
   }
 }
 
@@ -223,9 +177,8 @@ void Strip::gather_planes(const float* row, int64_t plane, int64_t channels, int
 // -- halves: converted first, in `room` where their order changes --
 
 int64_t Strip::room_for_halves() const {
-  const int64_t columns = std::min(span_, c_.W);
-  if (order_ == Order::pixels_last) return c_.stride_w == 1 ? 0 : columns;
-  return c_.layout == Layout::nchw ? kWays * columns : 0;
+  const bool gathered = order_ == Order::channels_last && c_.layout == Layout::nchw;
+  return convert_.halves() && gathered ? kWays * std::min(span_, c_.W) : 0;
 }
 
 Strip::Window Strip::window(int64_t w0) const {
@@ -233,24 +186,12 @@ Strip::Window Strip::window(int64_t w0) const {
   return {begin, std::clamp(c_.W - w0, begin, span_)};
 }
 
-void Strip::fill_row(const std::uint16_t* row, int64_t w0, int64_t, float* room, float* to) const {
-  const Window in = window(w0);
-  const std::uint16_t* from = row + w0 + in.begin;
-  if (c_.stride_w > 1) {
-    convert_->to_f32(from, room, in.size());
-    return fill_row(room, -in.begin, in.size(), nullptr, to);
-  }
-  std::fill_n(to, in.begin, 0.0f);
-  convert_->to_f32(from, to + in.begin, in.size());
-  std::fill(to + in.end, to + row_, 0.0f);
-}
-
 void Strip::copy_pixels(const std::uint16_t* row, int64_t w0, float* to) const {
   const int64_t channels = c_.C_per_group();
   if (wide_.shared() && pixel_ == c_.C) {  // all channels of neighbours
     const Window in = window(w0);
     std::fill_n(to, in.begin * pixel_, 0.0f);
-    convert_->to_f32(row + (w0 + in.begin) * pixel_, to + in.begin * pixel_, in.size() * pixel_);
+    convert_.to_f32(row + (w0 + in.begin) * pixel_, to + in.begin * pixel_, in.size() * pixel_);
     return std::fill(to + in.end * pixel_, to + row_, 0.0f);
   }
   for (int64_t i = 0; i < wide_.size; ++i, to += pixel_) {
@@ -258,7 +199,7 @@ void Strip::copy_pixels(const std::uint16_t* row, int64_t w0, float* to) const {
     if (w < 0 || w >= c_.W)
       std::fill_n(to, channels, 0.0f);
     else
-      convert_->to_f32(row + w * c_.C, to, channels);
+      convert_.to_f32(row + w * c_.C, to, channels);
   }
 }
 
@@ -267,8 +208,7 @@ void Strip::gather_pixels(const std::uint16_t* row, int64_t w0, float* room, flo
   const Window in = window(w0);
   for (int64_t c = 0; c < channels; c += kWays) {
     const int64_t some = std::min(kWays, channels - c);
-    rows_to_f32(*convert_, row + c * plane + w0 + in.begin, plane, room, in.size(), some,
-                in.size());
+    rows_to_f32(convert_, row + c * plane + w0 + in.begin, plane, room, in.size(), some, in.size());
     gather_planes(room, in.size(), some, -in.begin, in.size(), to + c);
   }
 }

@@ -45,10 +45,10 @@ enum class Order {
 
 class Strip {
  public:
-  /// For blocks of at most `rows` x `columns` outputs. Pixels last: the columns of one remainder
-  /// take a multiple of `step` floats. An input of halves needs their converter.
+  /// For blocks of at most `rows` x `columns` outputs of the converter's dtype. Pixels last: the
+  /// columns of one remainder take a multiple of `step` floats.
   Strip(const ConvProblem& problem, Order order, std::int64_t rows, std::int64_t columns,
-        std::int64_t step = 1, const Converter* convert = nullptr);
+        std::int64_t step, const Converter& convert);
 
   std::int64_t floats() const { return floats_; }
   /// Place of the first tap of output row i, column j of a block.
@@ -78,20 +78,16 @@ class Strip {
   void lay_out_channels_last();
   std::int64_t room_for_halves() const;
 
+  void fill_planes(const void* x, const Block& block, bool padded, float* strip) const;
   template <class T>
-  void fill_from(const T* x, const Block& block, float* strip) const;
+  void fill_pixels(const T* x, const Block& block, float* strip) const;
 
   // One row of the strip from a row of x, from column w0 on; only columns [0, width) exist. `room`
   // is for halves.
-  void fill_planes(const float* x, const Block& block, bool padded, float* strip) const;
-  void fill_row(const float* row, std::int64_t w0, std::int64_t width, float* room,
-                float* to) const;
   void copy_pixels(const float* row, std::int64_t w0, float* to) const;
   void gather_pixels(const float* row, std::int64_t w0, float* room, float* to) const;
   void gather_planes(const float* row, std::int64_t plane, std::int64_t channels, std::int64_t w0,
                      std::int64_t width, float* to) const;
-  void fill_row(const std::uint16_t* row, std::int64_t w0, std::int64_t width, float* room,
-                float* to) const;
   void copy_pixels(const std::uint16_t* row, std::int64_t w0, float* to) const;
   void gather_pixels(const std::uint16_t* row, std::int64_t w0, float* room, float* to) const;
 
@@ -104,7 +100,7 @@ class Strip {
 
   ConvProblem c_;
   Order order_;
-  const Converter* convert_;  // of halves, or null
+  const Converter& convert_;
   Axis high_, wide_;
   std::int64_t span_;                     // columns from the first that a row reads to the last
   std::int64_t row_ = 0;                  // floats from row to row

@@ -265,11 +265,9 @@ class Winograd final : public PreparedConv {
     int64_t channels, biases;
   };
 
-  /// That of the block of channels from k on, from tile `at` on. `bias` holds a whole block's.
-  general::Sum sum(const Product& product, int64_t k, int64_t at, float* bias) const {
+  /// That of the block of channels from k on, from tile `at` on; `bias` lives as long as it does.
+  general::Sum sum(const Product& product, int64_t k, int64_t at, general::BlockBias* bias) const {
     static constexpr int64_t kNowhere = 0;
-    std::fill_n(bias, block_, 0.0f);
-    if (product.bias) std::copy_n(product.bias + k, std::min(block_, product.biases - k), bias);
     general::Sum s{};
     s.x = product.v + at;
     s.w = product.w + k * s_.C;
@@ -277,32 +275,32 @@ class Winograd final : public PreparedConv {
     s.outer_count = 1;
     s.inner = offsets_.data();
     s.inner_count = s_.C;
-    s.bias = bias;
+    s.bias = bias->of(product.bias ? product.bias + k : nullptr, product.biases - k, block_);
     return s;
   }
 
   /// Inputs of a few vectors of tiles stay in L1 while all weights pass.
   void multiply_pixels(const Task& task, const Product& product) const {
-    alignas(64) float bias[64];
+    general::BlockBias bias;
     const int64_t vectors = ceil_div(task.tiles, s_.lanes);
     int64_t tiles = ceil_div(vectors, s_.gemm.pixel_vectors);
     for (int64_t done = 0; done < vectors; --tiles) {
       const int64_t count = ceil_div(vectors - done, tiles), at = done * s_.lanes;
       for (int64_t k = 0; k < product.channels; k += block_)
         s_.gemm.by_pixels(int(std::min(block_, product.channels - k)), int(count),
-                          sum(product, k, at, bias), product.m + k * at_.width + at, at_.width);
+                          sum(product, k, at, &bias), product.m + k * at_.width + at, at_.width);
       done += count;
     }
   }
 
   /// Weights of a block of channels stay in L1 while all inputs pass.
   void multiply_channels(const Task& task, const Product& product) const {
-    alignas(64) float bias[64];
+    general::BlockBias bias;
     int64_t from[kMaxPixels], to[kMaxPixels];
     const int64_t tiles = ceil_div(task.tiles, s_.gemm.pixels);
     for (int64_t k = 0; k < product.channels; k += block_) {
       const int64_t vectors = ceil_div(std::min(block_, product.channels - k), s_.lanes);
-      const general::Sum s = sum(product, k, 0, bias);
+      const general::Sum s = sum(product, k, 0, &bias);
       for (int64_t i = 0; i < tiles; ++i) {
         const int64_t begin = i * task.tiles / tiles, end = (i + 1) * task.tiles / tiles;
         for (int64_t t = begin; t < end; ++t) from[t - begin] = t * s_.C, to[t - begin] = t;

@@ -4,8 +4,6 @@
 #include <cmath>
 #include <tuple>
 
-#include "cpu/system.h"
-
 namespace metalconv::cpu::winograd_tiles {
 namespace {
 
@@ -18,7 +16,10 @@ constexpr int64_t kSlot = 4 << 20;  // bytes a thread that the smallest tensors 
 class Chooser {
  public:
   Chooser(const Context& context, const Shape& shape)
-      : threads_(context.threads()), llc_(int64_t(context.llc_bytes())), s_(shape) {}
+      : threads_(context.threads()),
+        cache_(int64_t(context.core_cache())),
+        llc_(int64_t(context.last_cache())),
+        s_(shape) {}
 
   Blocking choose() const {
     Blocking best;
@@ -90,9 +91,8 @@ class Chooser {
   }
 
   int threads_;
-  int64_t llc_;
+  int64_t cache_, llc_;
   const Shape& s_;
-  int64_t cache_ = int64_t(core_cache());
 };
 
 }  // namespace

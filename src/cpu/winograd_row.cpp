@@ -36,7 +36,7 @@ class PairStrip {
       : lanes_(lanes),
         channels_(problem.C_per_group()),
         // The transform reads whole pairs of vectors.
-        raw_(problem, Order::pixels_last, rows, round_up(columns, 2 * lanes), kLine, &convert) {
+        raw_(problem, Order::pixels_last, rows, round_up(columns, 2 * lanes), kLine, convert) {
     // An odd number of lines: planes and rows at powers of two would share a few cache sets.
     plane_ = (ceil_div(round_up(ceil_div(columns, 2), lanes), kLine) | 1) * kLine;
     for (int64_t c = 0; c < channels_; ++c)
