@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // 1x1 kernels without padding, any stride: a matrix product of weights and pixels. NCHW: a task
 // copies its pixels into panels, [channel][pixel of a register tile], which every block of output
-// channels then reads from the core's cache. NHWC: pixels of floats are read where they are, those
-// of halves are converted first.
+// channels then reads from the core's cache. NHWC: pixels of floats are read where they are, if
+// they are not copied first for their distance's sake; those of halves are converted.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -54,7 +54,8 @@ struct Sizes {
     const double blocks = double(ceil_div(ceil_div(K, block), blocking.splits));
     const double sums = nchw ? double(kernels.pixel_vectors * kernels.channels)
                              : double(kernels.pixels * kernels.channel_vectors);
-    const double copy = (c.stride_w > 1 ? 10.0 : 3.0) * double(kernels.pixel_vectors * C);
+    const double copy = nchw ? (c.stride_w > 1 ? 5.0 : 3.0) * double(kernels.pixel_vectors * C)
+                             : 2.0 * double(tile * C) / double(lanes);
     const double task =
         200 + tiles * (blocks * (sums * (0.92 * double(C) + 3) + 30) + (copies() ? copy : 0));
     const double tasks = double(std::max<int64_t>(c.N, 1) * c.groups * parts * blocking.splits);
@@ -62,8 +63,14 @@ struct Sizes {
     return 2e-6 + rounds * task / (kernels.rate * 1e9);
   }
 
-  /// Whether a task copies its pixels.
-  bool copies() const { return nchw || halves; }
+  /// Whether a task copies its pixels: NHWC only halves, and those a multiple of 4 KiB apart, of
+  /// which more are read in turn than one set of a cache has ways.
+  bool copies() const {
+    constexpr int64_t kAlias = 1024;
+    return nchw || halves || c.C * c.stride_w % kAlias == 0;
+  }
+  /// Floats from copied pixel to copied pixel (NHWC).
+  int64_t pitch() const { return spread(C); }
 
   const general::Kernels& kernels;
   ConvProblem c;
@@ -98,7 +105,7 @@ class Conv1x1 final : public PreparedConv {
         convert_(converter(context.isa(), problem.dtype)),
         s_(context, problem),
         c_(s_.c),
-        slots_(context.threads(), s_.copies() ? s_.blocking.pixels * s_.C : 0,
+        slots_(context.threads(), s_.copies() ? s_.blocking.pixels * s_.pitch() : 0,
                bias_floats(problem)) {
     for (int64_t i = 0; i < s_.C; ++i) offsets_.push_back(i * s_.tile);
   }
@@ -230,11 +237,11 @@ class Conv1x1 final : public PreparedConv {
 
   // -- NHWC: vectors of channels --
 
-  /// `slot` takes the pixels of halves; floats are read where they are.
+  /// `slot` takes copied pixels; others are read where they are.
   void by_channels(const Call& call, const Task& task, float* slot) const {
     const int64_t x = task.n * c_.H * c_.W * c_.C + task.g * s_.C;
     for (int64_t i = 0; slot && i < task.pixels; ++i)
-      convert_.to_f32(convert_.at(call.x, x + source(task.first + i) * c_.C), slot + i * s_.C,
+      convert_.to_f32(convert_.at(call.x, x + source(task.first + i) * c_.C), slot + i * s_.pitch(),
                       s_.C);
     const int64_t tiles = ceil_div(task.pixels, s_.tile);
     // All channels of a few pixels, so that y is written in long pieces; but no more weights at a
@@ -262,7 +269,7 @@ class Conv1x1 final : public PreparedConv {
     int64_t q = (task.first + part.first) % c_.Q(), at = source(task.first + part.first);
     for (int64_t i = 0; i < part.count; ++i) {
       to[i] = task.first + part.first + i;
-      from[i] = s_.copies() ? (part.first + i) * s_.C : at * c_.C;
+      from[i] = s_.copies() ? (part.first + i) * s_.pitch() : at * c_.C;
       in_tile[i] = i;
       at = ++q < c_.Q() ? at + c_.stride_w : source(to[i] + 1);
       if (q == c_.Q()) q = 0;
