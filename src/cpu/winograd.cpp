@@ -194,7 +194,7 @@ class Winograd final : public PreparedConv {
       if (s_.c.dilation_w == 1)
         convert_.to_f32(convert_.at(call.x, at), to, columns);
       else
-        rows_to_f32(convert_, convert_.at(call.x, at), s_.c.dilation_w, to, 1, columns, 1);
+        convert_.every(s_.c.dilation_w, convert_.at(call.x, at), to, columns);
     });
     transforms_.pixels_in(lines);
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/winograd_blocking.h"
 
+#include <algorithm>
 #include <cmath>
 #include <tuple>
 
@@ -9,10 +10,11 @@ namespace {
 
 using std::int64_t;
 
-constexpr int64_t kSlot = 4 << 20;  // bytes a thread that the smallest tensors may cost
+constexpr int64_t kMostTiles = 384;  // of a task
+constexpr int64_t kSlot = 4 << 20;   // bytes a thread that the smallest tensors may cost
 
 /// Counts in vector multiply-adds, of which `rate` billion a second are done; constants were fitted
-/// on Zen 3.
+/// on Zen 3 and Zen 4.
 class Chooser {
  public:
   Chooser(const Context& context, const Shape& shape)
@@ -31,12 +33,15 @@ class Chooser {
 
  private:
   void try_tiles(bool by_pixels, Blocking* best) const {
-    const int64_t unit = by_pixels ? s_.gemm.pixel_vectors * s_.lanes : 2 * s_.gemm.pixels;
+    const int64_t unit = by_pixels ? s_.lanes : 2 * s_.gemm.pixels;
     const int64_t block = s_.block(by_pixels);
-    for (int64_t tiles = unit; tiles <= 16 * unit; tiles += unit) {
+    for (int64_t tiles = unit; tiles <= kMostTiles; tiles += unit) {
       Blocking b;
       b.by_pixels = by_pixels;
-      b.tiles = std::min(tiles, std::max<int64_t>(s_.tiles, 1));
+      // Tasks of equal size: of 64 tiles 32 + 32, not 48 + 16.
+      const int64_t all = std::max<int64_t>(s_.tiles, 1),
+                    even = ceil_div(all, ceil_div(all, tiles));
+      b.tiles = std::min(by_pixels ? round_up(even, s_.lanes) : even, all);
       for (b.splits = 1; b.splits <= threads_; ++b.splits) {
         const int64_t share = round_up(ceil_div(s_.K, b.splits), block);
         if (share * (b.splits - 1) >= s_.K) break;
@@ -69,25 +74,38 @@ class Chooser {
     const double v = 4 * p * C * double(b.tiles), m = 4 * p * double(b.group * b.tiles);
     const double w = 4 * p * C * K, passes = std::ceil(K / double(b.group));
     const double memory =
-        from(v + m) * (v * passes + m * passes * 2) + from(w * double(b.splits * s_.c.groups)) * w;
+        own(v + m) * (v * passes + m * passes * 2) + shared(w * double(b.splits * s_.c.groups)) * w;
     // Floats that go one by one, from rows of pixels to channels and back, or by the dilation.
     const double pixels = double(b.tiles * s_.m * s_.m) * (1.5 * C + K);
     const bool single = (s_.nchw && !b.by_pixels) || s_.c.dilation_w > 1;
     const bool near = s_.c.x_bytes() + s_.c.y_bytes() < 2 * cache_;
-    const double moved = single ? (near ? 1 : 8) * pixels : 0;
-    // Vectors of tiles run in rows, the last of which is not full.
-    const double filled = b.by_pixels ? 1.2 : 1.0;
-    const double task = filled * p * sums * (C * 1.1 + 3) + 7 * p * vectors * C / lanes +
-                        4 * p * sums + memory + moved;
+    const double moved = single ? (near ? 2 : 8) * pixels : 0;
+    // Of the transforms vectors of tiles run in rows, the last of which is not full.
+    const double filled = b.by_pixels && s_.columns.in_image % s_.lanes != 0 ? 1.3 : 1.0;
+    const double task = in_registers(b) * p * sums * (C * 1.1 + 3) +
+                        filled * p * (7 * vectors * C / lanes + 4 * sums) + memory + moved;
     const int64_t tasks =
         s_.c.groups * ceil_div(std::max<int64_t>(s_.tiles, 1), b.tiles) * b.splits;
     const double rounds = std::max(double(ceil_div(tasks, threads_)), double(tasks) / threads_);
     return 3e-6 + rounds * task / (s_.gemm.rate * 1e9);
   }
-  /// What a byte costs that comes from where `bytes` of them stay.
-  double from(double bytes) const {
+  /// Register tiles of one vector wait for their sums, those of two for their loads.
+  double in_registers(const Blocking& b) const {
+    if (!b.by_pixels) return 1;
+    const int64_t vectors = ceil_div(b.tiles, s_.lanes), wide = s_.gemm.pixel_vectors;
+    const double each = double(vectors) / double(ceil_div(vectors, wide));
+    return each < 1.5 ? 1.5 : each < 2.5 ? 1.05 : 1;
+  }
+  /// What a byte costs of the `bytes` that a thread writes and reads again. 128 channels at 256x256
+  /// took 29 ms where they were 0.9 MB, 35 at 3.5 MB, 46 at 7 MB and more (Zen 4, 1 MiB of L2).
+  double own(double bytes) const {
+    if (llc_ > 0 && bytes * threads_ > 0.25 * double(llc_)) return 0.55;
+    return std::clamp(0.02 + 0.1 * (bytes / double(cache_) - 1), 0.02, 0.17);
+  }
+  /// What a byte costs of the `bytes` that all threads read, one after the other.
+  double shared(double bytes) const {
     if (bytes < double(cache_) * 0.7) return 0.02;
-    return llc_ == 0 || bytes < double(llc_) * 0.6 ? 0.15 : 0.2;
+    return llc_ == 0 || bytes < double(llc_) * 0.6 ? 0.15 : 0.35;
   }
 
   int threads_;
