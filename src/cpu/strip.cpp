@@ -142,19 +142,27 @@ void Strip::fill_pixels(const T* x, const Block& block, float* strip) const {
   }
 }
 
-/// Channels last from NHWC: every column's channels.
-void Strip::copy_pixels(const float* row, int64_t w0, float* to) const {
+/// From NHWC: every column's channels; `row` is that of column 0.
+void Strip::copy_pixels(const void* row, int64_t w0, float* to) const {
   const int64_t channels = c_.C_per_group();
+  if (wide_.shared() && pixel_ == c_.C) {  // all channels of neighbours
+    const Window in = window(w0);
+    std::fill_n(to, in.begin * pixel_, 0.0f);
+    convert_.to_f32(convert_.at(row, (w0 + in.begin) * pixel_), to + in.begin * pixel_,
+                    in.size() * pixel_);
+    std::fill(to + in.end * pixel_, to + row_, 0.0f);
+    return;
+  }
   for (int64_t i = 0; i < wide_.size; ++i, to += pixel_) {
     const int64_t w = w0 + wide_.source(i);
     if (w < 0 || w >= c_.W)
       std::fill_n(to, channels, 0.0f);
     else
-      std::copy_n(row + w * c_.C, channels, to);
+      convert_.to_f32(convert_.at(row, w * c_.C), to, channels);
   }
 }
 
-/// Channels last from NCHW; `row` is the first channel's.
+/// From NCHW; `row` is the first channel's.
 void Strip::gather_pixels(const float* row, int64_t w0, float*, float* to) const {
   gather_planes(row, c_.H * c_.W, c_.C_per_group(), w0, c_.W, to);
 }
@@ -184,23 +192,6 @@ int64_t Strip::room_for_halves() const {
 Strip::Window Strip::window(int64_t w0) const {
   const int64_t begin = std::clamp<int64_t>(-w0, 0, span_);
   return {begin, std::clamp(c_.W - w0, begin, span_)};
-}
-
-void Strip::copy_pixels(const std::uint16_t* row, int64_t w0, float* to) const {
-  const int64_t channels = c_.C_per_group();
-  if (wide_.shared() && pixel_ == c_.C) {  // all channels of neighbours
-    const Window in = window(w0);
-    std::fill_n(to, in.begin * pixel_, 0.0f);
-    convert_.to_f32(row + (w0 + in.begin) * pixel_, to + in.begin * pixel_, in.size() * pixel_);
-    return std::fill(to + in.end * pixel_, to + row_, 0.0f);
-  }
-  for (int64_t i = 0; i < wide_.size; ++i, to += pixel_) {
-    const int64_t w = w0 + wide_.source(i);
-    if (w < 0 || w >= c_.W)
-      std::fill_n(to, channels, 0.0f);
-    else
-      convert_.to_f32(row + w * c_.C, to, channels);
-  }
 }
 
 void Strip::gather_pixels(const std::uint16_t* row, int64_t w0, float* room, float* to) const {

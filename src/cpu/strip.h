@@ -84,11 +84,10 @@ class Strip {
 
   // One row of the strip from a row of x, from column w0 on; only columns [0, width) exist. `room`
   // is for halves.
-  void copy_pixels(const float* row, std::int64_t w0, float* to) const;
+  void copy_pixels(const void* row, std::int64_t w0, float* to) const;
   void gather_pixels(const float* row, std::int64_t w0, float* room, float* to) const;
   void gather_planes(const float* row, std::int64_t plane, std::int64_t channels, std::int64_t w0,
                      std::int64_t width, float* to) const;
-  void copy_pixels(const std::uint16_t* row, std::int64_t w0, float* to) const;
   void gather_pixels(const std::uint16_t* row, std::int64_t w0, float* room, float* to) const;
 
   /// Columns [begin, end) of the `span_` from w0 on are inside the input.
