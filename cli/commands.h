@@ -18,6 +18,7 @@ void add_trial_command(CLI::App& app);
 void add_run_commands(CLI::App& app, int argc, char** argv, int* status);
 void add_compare_command(CLI::App& app, int* status);
 void add_conv_command(CLI::App& app);
+void add_image_command(CLI::App& app, int* status);
 void add_ladder_command(CLI::App& app, int* status);
 void add_tune_command(CLI::App& app, int* status);
 

@@ -158,6 +158,7 @@ void add_commands(CLI::App& app, int argc, char** argv, int* status) {
   add_run_commands(app, argc, argv, status);
   add_compare_command(app, status);
   add_conv_command(app);
+  add_image_command(app, status);
   add_explain_command(app);
   add_ladder_command(app, status);
   add_tune_command(app, status);
