@@ -37,6 +37,8 @@ Picture decode_jpeg(std::string_view file) {
   int width = 0, height = 0, sampling = 0, space = 0;
   if (tjDecompressHeader3(codec.get(), bytes, file.size(), &width, &height, &sampling, &space) != 0)
     fail_damaged(codec);
+  // Tables without a picture are a JPEG, too.
+  if (width == 0 || height == 0) fail("is a damaged JPEG: it ends before its picture");
   check_size(width, height);
   if (space == TJCS_CMYK || space == TJCS_YCCK)
     fail("is a JPEG in CMYK, for print: only grey and RGB are read");

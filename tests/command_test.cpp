@@ -38,6 +38,7 @@ using Json = nlohmann::json;
 using Words = std::vector<std::string>;
 using bench::read_file;
 using std::chrono::milliseconds;
+using testing::AnyOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -576,6 +577,20 @@ TEST_F(Command, DevicesAndVersionAnswer) {
     EXPECT_EQ(help.err, "");
     EXPECT_THAT(help.out, Not(testing::IsEmpty()));
   }
+}
+
+TEST_F(Command, APictureTooLargeForAnyMemoryIsRefusedWithoutIt) {
+  // A JPEG's header alone: 65500 x 65500 pixels.
+  const std::string jpeg(
+      "\xFF\xD8\xFF\xC0\x00\x0B\x08\xFF\xDC\xFF\xDC\x01\x01\x11\x00"
+      "\xFF\xDA\x00\x08\x01\x01\x00\x00\x3F\x00\xFF\xD9",
+      27);
+  bench::write_file(path("huge.jpg"), jpeg);
+  const Outcome outcome = run_cpu({"image", path("huge.jpg"), path("out.png")});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, AnyOf(HasSubstr("has 65500 x 65500 pixels"), HasSubstr("no libjpeg")));
+  EXPECT_LT(outcome.peak_kib, 200 << 10);
+  EXPECT_FALSE(fs::exists(path("out.png")));
 }
 
 // ---- signals
