@@ -163,6 +163,7 @@ void add_commands(CLI::App& app, int argc, char** argv, int* status) {
   add_ladder_command(app, status);
   add_tune_command(app, status);
   add_devices_command(app);
+  add_doctor_command(app, status);
   add_list_command(app);
   add_report_command(app);
   add_trial_command(app);

@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 #include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -577,6 +578,28 @@ TEST_F(Command, DevicesAndVersionAnswer) {
     EXPECT_EQ(help.err, "");
     EXPECT_THAT(help.out, Not(testing::IsEmpty()));
   }
+}
+
+TEST_F(Command, DoctorSaysWhatIsHereInEightyColumns) {
+  const Outcome outcome = run({"doctor", "--no-vendor", "--json", path("doctor.json")});
+  ASSERT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+  const Json json = Json::parse(read_file(path("doctor.json")));
+  EXPECT_EQ(json.at("schema"), 1);
+  EXPECT_NE(json.at("device"), "");
+  const std::string text = outcome.out.substr(0, outcome.out.rfind("wrote "));
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
+  for (const char* name : {"cpu", "cuda", "metal", "emulator", "wisdom", "threads", "spin"})
+    EXPECT_THAT(text, HasSubstr(fmt::format(" {} ", name)));
+}
+
+TEST_F(Command, DoctorExitsWith2WhenNothingCanBeUsed) {
+  // No cpu runs it, and the emulator alone is nothing to use.
+  const Outcome outcome = run({"doctor", "--isa", "sse9"});
+  if (outcome.status == 0) GTEST_SKIP() << "there is a GPU here";
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.out, HasSubstr("instruction set is 'sse9'"));
+  EXPECT_THAT(outcome.out, HasSubstr("No device can be used."));
 }
 
 TEST_F(Command, APictureTooLargeForAnyMemoryIsRefusedWithoutIt) {

@@ -11,13 +11,13 @@
 #include <random>
 
 #include "core/files.h"
-#include "core/registry.h"
 #include "expect_error.h"
 #include "image/demo.h"
 #include "image/filters.h"
 #include "image/formats.h"
 #include "image/sheet.h"
 #include "metalconv/cpu.h"
+#include "wrong_device.h"
 
 namespace metalconv::image {
 namespace {
@@ -571,46 +571,10 @@ TEST_F(Sheet, WhatCannotBeShownIsRefused) {
 
 // ---- the gate
 
-/// A device whose only kernel writes what it is told to.
-class WrongDevice final : public Device {
- public:
-  WrongDevice(Device& cpu, float written) : cpu_(cpu) {
-    struct Wrong final : PreparedConv {
-      explicit Wrong(float v) : value(v) {}
-      std::size_t packed_bytes() const override { return 0; }
-      void pack(Queue&, const TensorView&, Memory) const override {}
-      void execute(Queue&, const TensorView&, Memory, const TensorView&, const TensorView& y,
-                   Memory) const override {
-        auto* out = static_cast<float*>(y.memory.address());
-        std::fill_n(out, y.memory.bytes / sizeof(float), value);
-      }
-      float value;
-    };
-    KernelRow row;
-    row.name = "wrong";
-    row.dtypes = {DType::f32};
-    row.layouts = {Layout::nchw};
-    row.activations = {Activation::none};
-    row.supports = [](const ConvProblem&) { return std::string(); };
-    row.cost = [](const ConvProblem&) { return 1.0; };
-    row.make = [written](const ConvProblem&) { return std::make_unique<Wrong>(written); };
-    registry_.add(std::move(row));
-  }
-  const DeviceInfo& info() const override { return cpu_.info(); }
-  std::unique_ptr<Buffer> allocate(std::size_t bytes) override { return cpu_.allocate(bytes); }
-  std::unique_ptr<Queue> make_queue() override { return cpu_.make_queue(); }
-  const Registry& registry() const override { return registry_; }
-  std::vector<RoofProbe> roof_probes() override { return {}; }
-
- private:
-  Device& cpu_;
-  Registry registry_;
-};
-
 TEST_F(Filters, AWrongKernelMakesNoPicture) {
   const Picture picture = random_picture(20, 20, 3);
   for (const float written : {0.0F, 0.5F, NAN, INFINITY}) {
-    WrongDevice wrong(*device_, written);
+    test::WrongDevice wrong(*device_, written);
     const Filtered result = filter_picture(wrong, picture, sharpen(), false, {});
     EXPECT_THAT(result.failure, HasSubstr("by kernel wrong: y[0,0,0,0] is ")) << written;
     EXPECT_TRUE(result.picture.pixels.empty());
