@@ -25,9 +25,10 @@ ConvProblem problem_of(const Planes& x, const Weights& w) {
   return p;
 }
 
-/// x and y lie on the host and on the device; host memory is all that some devices have.
+/// x is there three times, extended and on the device too, and y twice; host memory is all that
+/// some devices have.
 void require_memory(const Device& device, const ConvProblem& p) {
-  const double needed = 2 * (double(p.x_bytes()) + double(p.y_bytes()));
+  const double needed = 3 * double(p.x_bytes()) + 2 * double(p.y_bytes());
   const auto free = double(device.info().memory_bytes);
   if (needed > free)
     throw Error(ErrorCode::too_large,

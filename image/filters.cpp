@@ -109,16 +109,11 @@ class Bank {
 
 // ---- a picture and its planes
 
-std::vector<float> luma_of(const std::uint8_t* rgb) {
-  return {(0.2126F * float(rgb[0]) + 0.7152F * float(rgb[1]) + 0.0722F * float(rgb[2])) / 255};
-}
-
-std::vector<float> colours_of(const std::uint8_t* pixel, const Picture& picture, int wanted) {
-  if (wanted == 1 && picture.colours() == 3) return luma_of(pixel);
-  std::vector<float> colours;
-  for (int c = 0; c < wanted; ++c)
-    colours.push_back(float(pixel[picture.colours() == 1 ? 0 : c]) / 255);
-  return colours;
+/// One of `wanted` colours of a pixel, 0 to 1.
+float colour_of(const std::uint8_t* pixel, const Picture& picture, int wanted, int c) {
+  if (picture.colours() == 1) return float(pixel[0]) / 255;
+  if (wanted == 3) return float(pixel[c]) / 255;
+  return (0.2126F * float(pixel[0]) + 0.7152F * float(pixel[1]) + 0.0722F * float(pixel[2])) / 255;
 }
 
 void append_alpha(const Picture& picture, Planes* planes) {
@@ -244,9 +239,9 @@ Planes colour_planes(const Picture& picture, int colours, float background) {
     for (int64_t x = 0; x < picture.width; ++x) {
       const std::uint8_t* pixel = picture.at(x, y);
       const float alpha = picture.has_alpha() ? float(pixel[picture.colours()]) / 255 : 1;
-      const auto values = colours_of(pixel, picture, colours);
       for (int c = 0; c < colours; ++c)
-        planes.at(c, y, x) = values[size_t(c)] * alpha + (1 - alpha) * background;
+        planes.at(c, y, x) =
+            colour_of(pixel, picture, colours, c) * alpha + (1 - alpha) * background;
     }
   return planes;
 }

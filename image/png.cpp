@@ -29,7 +29,7 @@ std::uint32_t big_endian(std::string_view four) {
 /// chunk is its length, four letters, its data and four bytes of checksum.
 bool reaches_its_end(std::string_view file) {
   constexpr std::size_t kSignature = 8, kAround = 12;
-  for (std::size_t at = kSignature; file.size() - at >= kAround;) {
+  for (std::size_t at = kSignature; at + kAround <= file.size();) {
     const std::uint32_t length = big_endian(file.substr(at, 4));
     if (length > file.size() - at - kAround) return false;
     if (file.substr(at + 4, 4) == "IEND") return true;
