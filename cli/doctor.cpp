@@ -14,6 +14,7 @@
 namespace metalconv::cli {
 namespace {
 
+constexpr const char* kDevices = "Devices";
 constexpr const char* kProblem = "1x3x20x24,k16,3x3,p1,bias,relu";
 
 /// How a kind of device is had where the reason of its absence does not say it.
@@ -45,7 +46,7 @@ std::string facts_text(const DeviceInfo& info) {
 
 /// Our kernel for a small problem, behind the gate.
 Finding try_device(Device& device) {
-  Finding finding{"Devices", device.info().name, Health::ok, facts_text(device.info()), {}};
+  Finding finding{kDevices, device.info().name, Health::ok, facts_text(device.info()), {}};
   bench::RunOptions options;
   options.time = false;
   options.implementations = {Implementation::optimized};
@@ -61,10 +62,10 @@ Finding try_device(Device& device) {
     finding.text += fmt::format("; computes right (kernel {})", row.kernel);
     return finding;
   }
-  finding.health = Health::bad;
-  finding.text += fmt::format(
-      "; but {}: {}", row.verdict == bench::Verdict::failed ? "COMPUTES WRONGLY" : "cannot compute",
-      row.reason);
+  const bool wrong = row.verdict == bench::Verdict::failed;
+  finding.health = wrong ? Health::wrong : Health::bad;
+  finding.text +=
+      fmt::format("; but {}: {}", wrong ? "computes wrongly" : "cannot compute", row.reason);
   if (!row.reproducer.empty()) finding.remedy = "see it again: " + row.reproducer;
   return finding;
 }
@@ -105,13 +106,15 @@ const char* mark(Health health) {
       return "--";
     case Health::bad:
       return "BAD";
+    case Health::wrong:
+      return "WRONG";
   }
   return "?";
 }
 
 std::string finding_text(const Finding& finding) {
   constexpr std::size_t kIndent = 24, kWidth = 80;
-  std::string text = fmt::format("  {:4}  {:15} ", mark(finding.health), finding.name);
+  std::string text = fmt::format("  {:5} {:15} ", mark(finding.health), finding.name);
   bool first = true;
   const auto add = [&](const std::string& words, const char* before) {
     for (const std::string& line : wrap(words, kWidth - kIndent - 3)) {
@@ -137,6 +140,8 @@ std::string_view to_string(Health health) {
       return "absent";
     case Health::bad:
       return "bad";
+    case Health::wrong:
+      return "wrong";
   }
   return "?";
 }
@@ -148,7 +153,7 @@ std::vector<Finding> examine_devices(const std::vector<DeviceEntry>& devices) {
       findings.push_back(try_device(*entry.device));
     else
       findings.push_back(
-          {"Devices", entry.name, Health::absent, entry.absence, device_remedy(entry.name)});
+          {kDevices, entry.name, Health::absent, entry.absence, device_remedy(entry.name)});
   }
   for (const DeviceEntry& entry : devices)
     if (entry.device && entry.device->info().facts.contains("vendor"))
@@ -193,10 +198,13 @@ Finding examine_wisdom(const std::string& path, const LoadedWisdom& loaded,
 }
 
 int exit_status(const Examination& examination) {
-  if (examination.device.empty()) return 2;
-  for (const Finding& finding : examination.findings)
-    if (finding.section == "Devices" && finding.health == Health::bad) return 1;
-  return 0;
+  const auto any_device = [&](Health health) {
+    return std::any_of(
+        examination.findings.begin(), examination.findings.end(),
+        [&](const Finding& f) { return f.section == kDevices && f.health == health; });
+  };
+  if (any_device(Health::wrong)) return 1;
+  return examination.device.empty() || !any_device(Health::ok) ? 2 : 0;
 }
 
 std::string to_text(const Examination& examination) {
@@ -208,12 +216,17 @@ std::string to_text(const Examination& examination) {
   for (const Finding& finding : examination.findings) {
     if (finding.section != section) text += fmt::format("\n{}\n", section = finding.section);
     text += finding_text(finding);
-    notes += finding.health == Health::note || finding.health == Health::bad;
+    notes += finding.health != Health::ok && finding.health != Health::absent;
   }
+  const bool works =
+      std::any_of(examination.findings.begin(), examination.findings.end(), [&](const Finding& f) {
+        return f.section == kDevices && f.name == examination.device && f.health == Health::ok;
+      });
   const std::string used =
       examination.device.empty()
           ? "No device can be used."
-          : fmt::format("Commands use {} unless --device names another.", examination.device);
+          : fmt::format("Commands use {} unless --device names another{}.", examination.device,
+                        works ? "" : ": name one that is ok");
   const std::string rest = notes == 0 ? "Nothing to mend."
                                       : fmt::format("To look at: {} above.",
                                                     bench::count_text(std::size_t(notes), "note"));

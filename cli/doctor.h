@@ -16,7 +16,8 @@ enum class Health {
   ok,
   note,    ///< works, and could be better
   absent,  ///< not here
-  bad,     ///< here, and does not work
+  bad,     ///< here, and cannot be used
+  wrong,   ///< computes wrongly
 };
 std::string_view to_string(Health);
 
@@ -59,7 +60,7 @@ Finding judge(const Unevenness& unevenness);
 Finding examine_wisdom(const std::string& path, const LoadedWisdom& loaded,
                        const std::vector<DeviceEntry>& devices);
 
-/// 2 when no device can be used, 1 when one computes wrongly, else 0.
+/// 1 when a device computes wrongly, 2 when none can be used, else 0.
 int exit_status(const Examination& examination);
 /// For a terminal of 80 columns.
 std::string to_text(const Examination& examination);

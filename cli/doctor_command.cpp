@@ -95,8 +95,8 @@ void add_doctor_command(CLI::App& app, int* status) {
   c->wisdom.add_to(*command);
   command->footer(
       "Takes some seconds: each device computes a small problem, and the noise of the machine is\n"
-      "measured for one. ok: works. note: could be better. --: not here. BAD: does not work.\n"
-      "Exit status: 0, 1 when a device computes wrongly, 2 when none can be used.");
+      "measured for one. ok: works. note: could be better. --: not here. BAD: cannot be used.\n"
+      "Exit status: 0, 1 when a device computes wrongly (WRONG), 2 when none can be used.");
   command->callback([c, status] { *status = c->run(); });
 }
 

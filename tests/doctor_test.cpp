@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "metalconv/cpu.h"
+#include "metalconv/error.h"
 #include "wrong_device.h"
 
 namespace metalconv::cli {
@@ -58,14 +59,41 @@ TEST_F(Doctor, ADeviceIsTriedAndAWrongOneIsFoundOut) {
     ASSERT_EQ(findings.size(), 3u);
     EXPECT_EQ(findings[0].health, Health::ok);
     EXPECT_THAT(findings[0].text, HasSubstr("computes right (kernel "));
-    EXPECT_EQ(findings[1].health, Health::bad);
-    EXPECT_THAT(findings[1].text, HasSubstr("COMPUTES WRONGLY"));
+    EXPECT_EQ(findings[1].health, Health::wrong);
+    EXPECT_THAT(findings[1].text, HasSubstr("computes wrongly: "));
     EXPECT_THAT(findings[1].remedy, HasSubstr("see it again: metalconv verify"));
     EXPECT_EQ(findings[2].health, Health::absent);
     EXPECT_EQ(findings[2].text, "no driver");
     EXPECT_THAT(findings[2].remedy, HasSubstr("METALCONV_CUDA_PATH"));
     EXPECT_EQ(exit_status({{}, "cpu", findings}), 1);
   }
+}
+
+/// It is there, and gives no memory.
+class FullDevice final : public Device {
+ public:
+  explicit FullDevice(Device& cpu) : cpu_(cpu) {}
+  const DeviceInfo& info() const override { return cpu_.info(); }
+  std::unique_ptr<Buffer> allocate(std::size_t) override {
+    throw Error(ErrorCode::device, "the driver is not in the mood");
+  }
+  std::unique_ptr<Queue> make_queue() override { return cpu_.make_queue(); }
+  const Registry& registry() const override { return cpu_.registry(); }
+  std::vector<RoofProbe> roof_probes() override { return {}; }
+
+ private:
+  Device& cpu_;
+};
+
+TEST_F(Doctor, ADeviceThatFailsIsSaidSo) {
+  const auto cpu = make_cpu_device({0, {}, false});
+  std::vector<DeviceEntry> devices;
+  devices.push_back(entry(std::make_unique<FullDevice>(*cpu)));
+  const auto findings = examine_devices(devices);
+  ASSERT_EQ(findings.size(), 1u);
+  EXPECT_EQ(findings[0].health, Health::bad);
+  EXPECT_THAT(findings[0].text, HasSubstr("cannot compute: the driver is not in the mood"));
+  EXPECT_EQ(exit_status({{}, "cpu", findings}), 2);
 }
 
 TEST_F(Doctor, HugePages) {
@@ -179,11 +207,18 @@ TEST(DoctorReport, JsonHoldsAll) {
 }
 
 TEST(DoctorReport, ExitStatusSaysTheWorst) {
-  EXPECT_EQ(exit_status({{}, "cpu", {}}), 0);
-  EXPECT_EQ(exit_status({{}, "cpu", {{"Devices", "cuda", Health::absent, "", ""}}}), 0);
-  EXPECT_EQ(exit_status({{}, "cpu", {{"Measured choices", "wisdom", Health::bad, "", ""}}}), 0);
-  EXPECT_EQ(exit_status({{}, "cpu", {{"Devices", "emulator", Health::bad, "", ""}}}), 1);
-  EXPECT_EQ(exit_status({{}, "", {}}), 2);
+  const auto status = [](const std::string& device, std::initializer_list<Health> devices) {
+    Examination seen{{}, device, {{"Measured choices", "wisdom", Health::bad, "", ""}}};
+    for (const Health health : devices)
+      seen.findings.push_back({"Devices", "cuda", health, "", ""});
+    return exit_status(seen);
+  };
+  EXPECT_EQ(status("cpu", {Health::ok}), 0);
+  EXPECT_EQ(status("cpu", {Health::absent, Health::bad, Health::ok}), 0);
+  EXPECT_EQ(status("cpu", {Health::ok, Health::wrong}), 1);
+  EXPECT_EQ(status("cpu", {Health::wrong}), 1);
+  EXPECT_EQ(status("cpu", {Health::bad}), 2);
+  EXPECT_EQ(status("", {Health::ok}), 2);  // the emulator alone
 }
 
 }  // namespace
