@@ -14,10 +14,12 @@ void add_list_command(CLI::App& app);
 void add_explain_command(CLI::App& app);
 void add_report_command(CLI::App& app);
 void add_trial_command(CLI::App& app);
+void add_doctor_command(CLI::App& app, int* status);
 /// `bench` and `verify`.
 void add_run_commands(CLI::App& app, int argc, char** argv, int* status);
 void add_compare_command(CLI::App& app, int* status);
 void add_conv_command(CLI::App& app);
+void add_image_command(CLI::App& app, int* status);
 void add_ladder_command(CLI::App& app, int* status);
 void add_tune_command(CLI::App& app, int* status);
 

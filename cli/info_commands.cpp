@@ -158,10 +158,12 @@ void add_commands(CLI::App& app, int argc, char** argv, int* status) {
   add_run_commands(app, argc, argv, status);
   add_compare_command(app, status);
   add_conv_command(app);
+  add_image_command(app, status);
   add_explain_command(app);
   add_ladder_command(app, status);
   add_tune_command(app, status);
   add_devices_command(app);
+  add_doctor_command(app, status);
   add_list_command(app);
   add_report_command(app);
   add_trial_command(app);

@@ -26,7 +26,8 @@ int main(int argc, char** argv) {
       "  metalconv verify --inject zero-fill\n"
       "  metalconv explain 1x3x600x800,k64,3x3,p1\n"
       "  metalconv tune resnet50\n"
-      "  metalconv conv --input x.npy --weights w.npy --padding 1,1,1,1 --output y.npy\n");
+      "  metalconv conv --input x.npy --weights w.npy --padding 1,1,1,1 --output y.npy\n"
+      "  metalconv image photo.jpg edges.png --filter sobel\n");
   int status = 0;
   cli::add_commands(app, argc, argv, &status);
   try {

@@ -29,7 +29,7 @@ fail_with_log() {
 build_key() {
   { echo "$ROOT"
     cat "$ROOT/CMakePresets.json"
-    installed $(wanted_packages build test vendor property metal | cut -d' ' -f1) | sort
+    installed $(wanted_packages build test vendor picture property metal | cut -d' ' -f1) | sort
     ls "$ROOT/build/metal-cpp" 2>/dev/null || true; } | cksum
 }
 

@@ -8,10 +8,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # clang-format's output differs between versions; the sources follow this one (Debian 12's).
 readonly FORMAT_VERSION=14
 
-sources() { find include src bench cli tests examples -name '*.h' -o -name '*.cpp' | sort; }
+sources() { find include src bench image cli tests examples -name '*.h' -o -name '*.cpp' | sort; }
 # Headers of translated kernels are only complete in what includes them, and two need Apple's.
 headers() {
-  find include src bench cli -name '*.h' ! -name '*-inl.h' ! -path 'src/msl/dialect/*' \
+  find include src bench image cli -name '*.h' ! -name '*-inl.h' ! -path 'src/msl/dialect/*' \
     ! -name msl_emulator.h ! -path src/metal/objects.h ! -path src/metal/queue.h | sort
 }
 
@@ -43,7 +43,7 @@ check_headers() {
 
 check_tidy() {
   need clang-tidy
-  find src bench cli -name '*.cpp' ! -path 'src/metal/*' | sort |
+  find src bench image cli -name '*.cpp' ! -path 'src/metal/*' | sort |
     each 1 clang-tidy --quiet -p build/release --extra-arg=-Wno-unknown-warning-option
   [[ -d build/metal-cpp ]] || return 0
   # No other system's build has these; their headers are Apple's, and what tests have in their place.

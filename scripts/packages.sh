@@ -16,6 +16,8 @@ build     libcli11-dev          cli11          -
 build     nlohmann-json3-dev    nlohmann-json  -
 build     libboost-context-dev  boost          -
 vendor    libdnnl-dev           onednn         -
+picture   libpng-dev            libpng         -
+picture   libturbojpeg0-dev     jpeg-turbo     -
 test      libgtest-dev          googletest     -
 test      libgmock-dev          googletest     -
 property  librapidcheck-dev     -              -

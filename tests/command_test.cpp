@@ -16,6 +16,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 #include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -38,6 +39,7 @@ using Json = nlohmann::json;
 using Words = std::vector<std::string>;
 using bench::read_file;
 using std::chrono::milliseconds;
+using testing::AnyOf;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -576,6 +578,42 @@ TEST_F(Command, DevicesAndVersionAnswer) {
     EXPECT_EQ(help.err, "");
     EXPECT_THAT(help.out, Not(testing::IsEmpty()));
   }
+}
+
+TEST_F(Command, DoctorSaysWhatIsHereInEightyColumns) {
+  const Outcome outcome = run({"doctor", "--no-vendor", "--json", path("doctor.json")});
+  ASSERT_EQ(outcome.status, 0) << outcome.out << outcome.err;
+  const Json json = Json::parse(read_file(path("doctor.json")));
+  EXPECT_EQ(json.at("schema"), 1);
+  EXPECT_NE(json.at("device"), "");
+  const std::string text = outcome.out.substr(0, outcome.out.rfind("wrote "));
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 80u) << line;
+  for (const char* name : {"cpu", "cuda", "metal", "emulator", "wisdom", "threads", "spin"})
+    EXPECT_THAT(text, HasSubstr(fmt::format(" {} ", name)));
+}
+
+TEST_F(Command, DoctorExitsWith2WhenNothingCanBeUsed) {
+  // No cpu runs it, and the emulator alone is nothing to use.
+  const Outcome outcome = run({"doctor", "--isa", "sse9"});
+  if (outcome.status == 0) GTEST_SKIP() << "there is a GPU here";
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.out, HasSubstr("instruction set is 'sse9'"));
+  EXPECT_THAT(outcome.out, HasSubstr("No device can be used."));
+}
+
+TEST_F(Command, APictureTooLargeForAnyMemoryIsRefusedWithoutIt) {
+  // A JPEG's header alone: 65500 x 65500 pixels.
+  const std::string jpeg(
+      "\xFF\xD8\xFF\xC0\x00\x0B\x08\xFF\xDC\xFF\xDC\x01\x01\x11\x00"
+      "\xFF\xDA\x00\x08\x01\x01\x00\x00\x3F\x00\xFF\xD9",
+      27);
+  bench::write_file(path("huge.jpg"), jpeg);
+  const Outcome outcome = run_cpu({"image", path("huge.jpg"), path("out.png")});
+  EXPECT_EQ(outcome.status, 2);
+  EXPECT_THAT(outcome.err, AnyOf(HasSubstr("has 65500 x 65500 pixels"), HasSubstr("no libjpeg")));
+  EXPECT_LT(outcome.peak_kib, 200 << 10);
+  EXPECT_FALSE(fs::exists(path("out.png")));
 }
 
 // ---- signals
