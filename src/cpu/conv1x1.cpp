@@ -54,7 +54,7 @@ struct Sizes {
     const double blocks = double(ceil_div(ceil_div(K, block), blocking.splits));
     const double sums = nchw ? double(kernels.pixel_vectors * kernels.channels)
                              : double(kernels.pixels * kernels.channel_vectors);
-    const double copy = nchw ? (c.stride_w > 1 ? 5.0 : 3.0) * double(kernels.pixel_vectors * C)
+    const double copy = nchw ? (c.stride_w > 1 ? 3.5 : 3.0) * double(kernels.pixel_vectors * C)
                              : 2.0 * double(tile * C) / double(lanes);
     const double task =
         200 + tiles * (blocks * (sums * (0.92 * double(C) + 3) + 30) + (copies() ? copy : 0));
