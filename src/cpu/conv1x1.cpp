@@ -48,7 +48,7 @@ struct Sizes {
         blocking(choose(context.threads())),
         parts(ceil_div(plane, blocking.pixels)) {}
 
-  /// Estimated seconds; counts in vector multiply-adds, fitted on Zen 3.
+  /// Estimated seconds; counts in vector multiply-adds, fitted on Zen 3 and Zen 4.
   double seconds(int threads) const {
     const double tiles = double(ceil_div(blocking.pixels, tile));
     const double blocks = double(ceil_div(ceil_div(K, block), blocking.splits));
@@ -57,7 +57,7 @@ struct Sizes {
     const double copy = nchw ? (c.stride_w > 1 ? 3.5 : 3.0) * double(kernels.pixel_vectors * C)
                              : 2.0 * double(tile * C) / double(lanes);
     const double task =
-        200 + tiles * (blocks * (sums * (0.92 * double(C) + 3) + 30) + (copies() ? copy : 0));
+        200 + tiles * (blocks * (sums * (0.84 * double(C) + 3) + 30) + (copies() ? copy : 0));
     const double tasks = double(std::max<int64_t>(c.N, 1) * c.groups * parts * blocking.splits);
     const double rounds = std::max(std::ceil(tasks / threads), tasks / threads);
     return 2e-6 + rounds * task / (kernels.rate * 1e9);
