@@ -54,10 +54,10 @@ struct Sizes {
     const double blocks = double(ceil_div(ceil_div(K, block), blocking.splits));
     const double sums = nchw ? double(kernels.pixel_vectors * kernels.channels)
                              : double(kernels.pixels * kernels.channel_vectors);
-    const double copy = nchw ? (c.stride_w > 1 ? 3.5 : 3.0) * double(kernels.pixel_vectors * C)
+    const double copy = nchw ? (c.stride_w > 1 ? 2.0 : 3.0) * double(kernels.pixel_vectors * C)
                              : 2.0 * double(tile * C) / double(lanes);
     const double task =
-        200 + tiles * (blocks * (sums * (0.84 * double(C) + 3) + 30) + (copies() ? copy : 0));
+        200 + tiles * (blocks * (sums * (0.82 * double(C) + 3) + 30) + (copies() ? copy : 0));
     const double tasks = double(std::max<int64_t>(c.N, 1) * c.groups * parts * blocking.splits);
     const double rounds = std::max(std::ceil(tasks / threads), tasks / threads);
     return 2e-6 + rounds * task / (kernels.rate * 1e9);
