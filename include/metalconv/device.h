@@ -63,6 +63,11 @@ class Device {
   /// Throws Error{too_large} when the memory cannot be had.
   virtual std::unique_ptr<Buffer> allocate(std::size_t bytes) = 0;
   virtual std::unique_ptr<Queue> make_queue() = 0;
+  /// A queue on the caller's own stream, so that work is in order with the caller's without a wait:
+  /// a CUstream of the primary context on cuda (null: the default stream), an MTL::CommandQueue* on
+  /// metal. The stream must outlive the queue. Throws Error{unsupported} on devices that have no
+  /// streams (cpu, emulator), Error{invalid_argument} for null on metal.
+  virtual std::unique_ptr<Queue> make_queue_on(void* stream);
   /// The kernels of this device, ours and the vendor's.
   virtual const Registry& registry() const = 0;
   virtual std::vector<RoofProbe> roof_probes() = 0;

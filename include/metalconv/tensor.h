@@ -21,6 +21,17 @@ struct Memory {
   void* address() const { return static_cast<std::byte*>(handle) + offset; }
 };
 
+/// Memory of the caller's own, used where it lies: host memory on cpu and emulator, a device
+/// address (CUdeviceptr, or what cudaMalloc gave) on cuda, an MTL::Buffer* or id<MTLBuffer> on
+/// metal, where `offset` counts bytes from its start. Nothing is copied or owned: it must outlive
+/// the work enqueued on it. Only y, packed weights and workspaces are written.
+inline Memory wrap(const void* handle, std::size_t bytes, std::size_t offset = 0) {
+  return {const_cast<void*>(handle), offset, bytes};
+}
+inline Memory wrap(std::uint64_t address, std::size_t bytes, std::size_t offset = 0) {
+  return wrap(reinterpret_cast<const void*>(std::uintptr_t(address)), bytes, offset);
+}
+
 /// A 4-D view. Sizes and strides count elements and are in logical order, whatever the memory
 /// order: activations N, C, H, W; weights K, C/groups, R, S; a bias is K, 1, 1, 1.
 struct TensorView {
