@@ -19,7 +19,9 @@ enum class ErrorCode {
 /// rule it breaks.
 class Error : public std::runtime_error {
  public:
+  /// `sentence` becomes what().
   Error(ErrorCode code, const std::string& sentence) : std::runtime_error(sentence), code_(code) {}
+  /// Its kind, for programs; the sentence is for people.
   ErrorCode code() const noexcept { return code_; }
 
  private:
