@@ -39,5 +39,5 @@ if [[ ${1:-} == --junit ]]; then
   arguments=(--junit-xml "$2")
   shift 2
 fi
-# Away from python/, so that what is tested is what was installed.
+# pytest adds python/tests to the path, not python/: what is tested is what was installed.
 METALCONV_WISDOM=off "$VENV/bin/python" -m pytest python/tests "${arguments[@]}" "$@"

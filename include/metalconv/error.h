@@ -7,6 +7,7 @@
 
 namespace metalconv {
 
+/// Kinds of failure.
 enum class ErrorCode {
   invalid_argument,  ///< an argument breaks a rule that holds on every device
   unsupported,       ///< a valid request that this device or kernel does not do

@@ -17,7 +17,9 @@ namespace metalconv {
 
 /// The role of a kernel: the plainest correct one, ours as fast as it goes, the vendor's library.
 enum class Implementation { basic, optimized, vendor };
+/// "basic", "optimized", "vendor".
 std::string_view to_string(Implementation);
+/// Parse such a name. Throws Error{invalid_argument} that lists them.
 Implementation parse_implementation(std::string_view);
 
 class Wisdom;  // metalconv/wisdom.h
@@ -84,6 +86,7 @@ Plan make_plan(Device& device, const ConvProblem& problem, const PlanOptions& op
 
 /// What the planner went by.
 enum class ChoiceRule { estimate, measurement };
+/// "estimate", "measurement".
 std::string_view to_string(ChoiceRule);
 
 /// What the planner thinks of one kernel for a problem.

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+/// 2-D convolution on Metal, CUDA and CPUs: make_plan, Plan, Device, ConvProblem.
 namespace metalconv {
 
 /// Storage type of x, w, bias and y. Accumulation is always f32.
@@ -15,17 +16,24 @@ enum class DType { f32, f16, bf16 };
 enum class Precision { ieee, tf32 };
 /// Memory order of x and y. Weights are K, C/groups, R, S in either.
 enum class Layout { nchw, nhwc };
+/// What is applied to a sum: max(v, 0); the same, at most 6; v / (1 + exp(-v)). NaN passes.
 enum class Activation { none, relu, relu6, silu };
 
+/// "f32", "f16", "bf16".
 std::string_view to_string(DType);
+/// "ieee", "tf32".
 std::string_view to_string(Precision);
+/// "nchw", "nhwc".
 std::string_view to_string(Layout);
+/// "none", "relu", "relu6", "silu".
 std::string_view to_string(Activation);
 /// Bytes of one element.
 std::size_t size_of(DType);
 /// Parse the names that to_string gives. Throws Error{invalid_argument} that lists the names.
 DType parse_dtype(std::string_view);
+/// Likewise.
 Layout parse_layout(std::string_view);
+/// Likewise.
 Activation parse_activation(std::string_view);
 
 /// A 2-D convolution (cross-correlation, as every framework means it):
