@@ -91,6 +91,7 @@ void BoundPlan::pack(const Tensor& w, const std::optional<Tensor>& bias) {
     throw Error(ErrorCode::invalid_argument,
                 problem.bias ? "bias is None, but the plan was made with a bias"
                              : "bias is given, but the plan was made without one");
+  std::optional<Tensor> next = bias, before;  // references are counted with the GIL held
   const nb::gil_scoped_release free;
   const std::unique_lock lock(packing_);
   std::unique_ptr<Buffer> copy;
@@ -110,7 +111,8 @@ void BoundPlan::pack(const Tensor& w, const std::optional<Tensor>& bias) {
   const auto queue = make_queue();
   plan_.pack(*queue, w.weights(weights), packed_->memory());
   queue->wait();
-  bias_ = bias;
+  before = std::exchange(bias_, std::nullopt);
+  bias_ = std::move(next);
   is_packed_ = true;
 }
 

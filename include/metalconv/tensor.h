@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -30,7 +31,7 @@ inline Memory wrap(const void* handle, std::size_t bytes, std::size_t offset = 0
 }
 /// The same of an address that is a number, such as a CUdeviceptr.
 inline Memory wrap(std::uint64_t address, std::size_t bytes, std::size_t offset = 0) {
-  return wrap(reinterpret_cast<const void*>(std::uintptr_t(address)), bytes, offset);
+  return wrap(std::bit_cast<const void*>(std::uintptr_t(address)), bytes, offset);
 }
 
 /// A 4-D view. Sizes and strides count elements and are in logical order, whatever the memory
