@@ -8,7 +8,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # clang-format's output differs between versions; the sources follow this one (Debian 12's).
 readonly FORMAT_VERSION=14
 
-sources() { find include src bench image cli tests examples -name '*.h' -o -name '*.cpp' | sort; }
+sources() {
+  find include src bench image cli tests examples python -name '*.h' -o -name '*.cpp' | sort
+}
 # Headers of translated kernels are only complete in what includes them, and two need Apple's.
 headers() {
   find include src bench image cli -name '*.h' ! -name '*-inl.h' ! -path 'src/msl/dialect/*' \

@@ -24,6 +24,8 @@ property  librapidcheck-dev     -              -
 metal     clang                 -              clang++
 metal     python3-pip           -              pip3
 property  clang-16              -              clang++-16
+python    python3-venv          python         -
+python    python3-dev           python         -
 check     clang-tidy            -              clang-tidy
 check     clang-format          clang-format   clang-format
 check     shellcheck            shellcheck     shellcheck

@@ -12,6 +12,12 @@
 
 #include "metalconv/error.h"
 
+// Of the Objective-C runtime: what a caller who has objects of its own does with them.
+extern "C" {
+void* sel_registerName(const char* name);
+void objc_msgSend();
+}
+
 namespace metalconv::metal {
 namespace {
 
@@ -193,6 +199,29 @@ TEST_F(MetalRuntime, RunsAQueueInOrder) {
             0);
   EXPECT_EQ(values(*a), std::vector<float>{5461});
   EXPECT_EQ(queue->time([] {}), 0);
+}
+
+void* send(void* object, const char* message) {
+  return reinterpret_cast<void* (*)(void*, void*)>(objc_msgSend)(object, sel_registerName(message));
+}
+
+TEST_F(MetalRuntime, RunsOnTheCallersQueueAndBuffers) {
+  const auto theirs = make_runtime();  // another owner of objects
+  void* command_queue = send(device_object(*theirs), "newCommandQueue");
+  ASSERT_NE(command_queue, nullptr);
+  auto x = theirs->allocate(16), y = theirs->allocate(16);
+  const float from[] = {1, 2, 3, 4}, zeros[4] = {};
+  x->upload(from, 16);
+  y->upload(zeros, 16);
+  {
+    const auto on = gpu->make_queue_on(command_queue);
+    launch_scale(*on, *scale(), wrap(x->memory().handle, 8, 4), wrap(y->memory().handle, 8, 8), 1,
+                 2);
+    on->wait();
+  }
+  EXPECT_EQ(values(*y), (std::vector<float>{0, 0, 5, 7}));
+  EXPECT_NE(refusal(ErrorCode::invalid_argument, [&] { gpu->make_queue_on(nullptr); }), "");
+  send(command_queue, "release");  // counted: still the caller's
 }
 
 TEST_F(MetalRuntime, CarriesOnAfterAnExceptionInTime) {

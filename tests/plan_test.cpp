@@ -586,6 +586,31 @@ TEST(CpuDevice, QueuesTimeWhatTheyAreGiven) {
   queue->wait();
 }
 
+TEST(CpuDevice, UsesTheCallersMemoryWhereItLies) {
+  const ConvProblem p = parse_problem("1x1x3x3,k1,1x1");
+  const Plan plan = make_plan(device(), p);
+  const auto queue = device().make_queue();
+  const auto packed = device().allocate(plan.packed_bytes());
+  const auto workspace = device().allocate(plan.workspace_bytes());
+  std::vector<float> x(10, 1.0f), y(10, -7.0f);
+  const float w[] = {2};
+  plan.pack(*queue, w_view(p, wrap(w, sizeof(w))), packed->memory());
+  const auto execute = [&] {
+    plan.execute(*queue, x_view(p, wrap(x.data(), 36, 4)), packed->memory(), {},
+                 y_view(p, wrap(std::uint64_t(reinterpret_cast<std::uintptr_t>(y.data())), 36)),
+                 workspace->memory());
+  };
+  execute();
+  x[1] = 5;  // seen by the next execution without any copy
+  execute();
+  EXPECT_EQ(y, (std::vector<float>{10, 2, 2, 2, 2, 2, 2, 2, 2, -7}));
+}
+
+TEST(CpuDevice, HasNoStreams) {
+  expect_error(ErrorCode::unsupported, "the device cpu has no streams that a queue could be on",
+               [] { device().make_queue_on(nullptr); });
+}
+
 TEST(CpuDevice, RoofProbesRun) {
   const auto queue = device().make_queue();
   for (const RoofProbe& probe : device().roof_probes()) {

@@ -10,6 +10,7 @@
 
 namespace metalconv {
 
+/// What make_cpu_device can be told.
 struct CpuOptions {
   int threads = 0;     ///< 0: all that this process may use
   std::string isa;     ///< an instruction set that cpu_isas() lists; empty: the best

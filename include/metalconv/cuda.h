@@ -8,6 +8,7 @@
 
 namespace metalconv {
 
+/// What make_cuda_device can be told.
 struct CudaOptions {
   int ordinal = 0;     ///< which of the driver's devices, counted from 0
   bool vendor = true;  ///< look for cuDNN

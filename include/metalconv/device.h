@@ -19,9 +19,12 @@ class Registry;
 class Buffer {
  public:
   virtual ~Buffer() = default;
+  /// The whole of it; valid while the buffer lives.
   virtual Memory memory() const = 0;
-  /// Copy between host and device; both wait. Throw Error{invalid_argument} past the end.
+  /// Copy `bytes` from the host to `offset` bytes behind the start, and wait. Throws
+  /// Error{invalid_argument} past the end.
   virtual void upload(const void* host, std::size_t bytes, std::size_t offset = 0) = 0;
+  /// The same in the other direction.
   virtual void download(void* host, std::size_t bytes, std::size_t offset = 0) const = 0;
 };
 
@@ -46,6 +49,7 @@ struct RoofProbe {
   std::function<void(Queue&)> run;  ///< enqueue the work once
 };
 
+/// What a device says of itself.
 struct DeviceInfo {
   std::string name;                          ///< "cpu", "cuda", "metal", "emulator"
   std::string model;                         ///< as the hardware calls itself
@@ -56,15 +60,26 @@ struct DeviceInfo {
   std::map<std::string, std::string> facts;  ///< driver, instruction set, vendor versions ...
 };
 
+/// Where convolutions run. Its members may be called from several threads; it must outlive its
+/// buffers, queues and plans.
 class Device {
  public:
   virtual ~Device() = default;
+  /// Constant while the device lives.
   virtual const DeviceInfo& info() const = 0;
-  /// Throws Error{too_large} when the memory cannot be had.
+  /// Uninitialised memory, aligned to Plan::kAlignment; 0 bytes are allowed. Throws
+  /// Error{too_large} when it cannot be had.
   virtual std::unique_ptr<Buffer> allocate(std::size_t bytes) = 0;
+  /// For one thread at a time. On the cpu and the emulator work is done when it is enqueued.
   virtual std::unique_ptr<Queue> make_queue() = 0;
+  /// A queue on the caller's own stream, so that work is in order with the caller's without a wait:
+  /// a CUstream of the primary context on cuda (null: the default stream), an MTL::CommandQueue* on
+  /// metal. The stream must outlive the queue. Throws Error{unsupported} on devices that have no
+  /// streams (cpu, emulator), Error{invalid_argument} for null on metal.
+  virtual std::unique_ptr<Queue> make_queue_on(void* stream);
   /// The kernels of this device, ours and the vendor's.
   virtual const Registry& registry() const = 0;
+  /// What its roofs are measured with; none on a device that is not timed.
   virtual std::vector<RoofProbe> roof_probes() = 0;
 };
 

@@ -14,11 +14,12 @@ namespace metalconv {
 /// barrier gives the same bits in every order.
 enum class LaneOrder { forward, reversed, shuffled };
 
+/// What make_emulator_device can be told.
 struct EmulatorOptions {
   int threads = 0;  ///< OS threads, each running whole threadgroups; 0: all, at most 16
-  LaneOrder order = LaneOrder::forward;
-  std::uint64_t seed = 1;  ///< of LaneOrder::shuffled
-  std::string cache;       ///< folder of compiled kernels; empty: in the user's cache folder
+  LaneOrder order = LaneOrder::forward;  ///< of the threads between barriers
+  std::uint64_t seed = 1;                ///< of LaneOrder::shuffled
+  std::string cache;  ///< folder of compiled kernels; empty: in the user's cache folder
   /// Kernels take the tiles that they take on a GPU with so many cores; 0: their largest.
   std::uint32_t compute_units = 0;
 };

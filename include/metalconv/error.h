@@ -7,6 +7,7 @@
 
 namespace metalconv {
 
+/// Kinds of failure.
 enum class ErrorCode {
   invalid_argument,  ///< an argument breaks a rule that holds on every device
   unsupported,       ///< a valid request that this device or kernel does not do
@@ -19,7 +20,9 @@ enum class ErrorCode {
 /// rule it breaks.
 class Error : public std::runtime_error {
  public:
+  /// `sentence` becomes what().
   Error(ErrorCode code, const std::string& sentence) : std::runtime_error(sentence), code_(code) {}
+  /// Its kind, for programs; the sentence is for people.
   ErrorCode code() const noexcept { return code_; }
 
  private:

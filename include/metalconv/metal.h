@@ -8,6 +8,7 @@
 
 namespace metalconv {
 
+/// What make_metal_device can be told.
 struct MetalOptions {
   bool vendor = true;  ///< offer MPSGraph beside our kernels
 };

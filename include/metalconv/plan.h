@@ -17,13 +17,16 @@ namespace metalconv {
 
 /// The role of a kernel: the plainest correct one, ours as fast as it goes, the vendor's library.
 enum class Implementation { basic, optimized, vendor };
+/// "basic", "optimized", "vendor".
 std::string_view to_string(Implementation);
+/// Parse such a name. Throws Error{invalid_argument} that lists them.
 Implementation parse_implementation(std::string_view);
 
 class Wisdom;  // metalconv/wisdom.h
 
+/// What make_plan can be told.
 struct PlanOptions {
-  Implementation implementation = Implementation::optimized;
+  Implementation implementation = Implementation::optimized;  ///< whose kernels
   /// The name of a kernel (registry row) of that implementation; empty: the planner chooses.
   std::string kernel;
   /// Measured choices that override the planner's estimate, but never a named `kernel`; may be
@@ -38,12 +41,15 @@ class PreparedConv;  // src/core/registry.h
 /// device must outlive it.
 class Plan {
  public:
+  /// For make_plan.
   Plan(ConvProblem problem, const KernelRow& row, std::unique_ptr<const PreparedConv> prepared);
   ~Plan();
-  Plan(Plan&&) noexcept;
-  Plan& operator=(Plan&&) noexcept;
+  Plan(Plan&&) noexcept;             ///< the other may only be destroyed or assigned to
+  Plan& operator=(Plan&&) noexcept;  ///< likewise
 
+  /// What it computes.
   const ConvProblem& problem() const { return problem_; }
+  /// The kernel's row in the device's registry.
   const KernelRow& row() const { return *row_; }
   /// Name of the kernel, e.g. "direct".
   std::string_view kernel() const;
@@ -56,7 +62,9 @@ class Plan {
   /// What `packed` and a workspace must begin on a multiple of; a device's buffers do.
   static constexpr std::size_t kAlignment = 64;
 
-  /// Enqueue the conversion of K, C/groups, R, S weights to the kernel's own form.
+  /// Enqueue the conversion of w (K, C/groups, R, S, dense, the problem's dtype) to the kernel's
+  /// own form in `packed`, of packed_bytes(). Both must live until the queue was waited for. Throws
+  /// Error{invalid_argument} for a view or memory that does not fit.
   void pack(Queue& queue, const TensorView& w, Memory packed) const;
 
   /// Enqueue y = act(conv(x, w) + bias). Allocates no buffer, does not wait, and may be called from
@@ -78,12 +86,13 @@ Plan make_plan(Device& device, const ConvProblem& problem, const PlanOptions& op
 
 /// What the planner went by.
 enum class ChoiceRule { estimate, measurement };
+/// "estimate", "measurement".
 std::string_view to_string(ChoiceRule);
 
 /// What the planner thinks of one kernel for a problem.
 struct Candidate {
-  const KernelRow* row = nullptr;
-  std::string refusal;  ///< why it does not apply; empty when it does
+  const KernelRow* row = nullptr;  ///< of the device's registry
+  std::string refusal;             ///< why it does not apply; empty when it does
   double cost = 0;      ///< the planner's estimate in seconds on this device; orders candidates
   bool chosen = false;  ///< the one that its implementation would run
   ChoiceRule rule = ChoiceRule::estimate;  ///< of the chosen one: why it was chosen

@@ -22,6 +22,7 @@ struct WisdomEntry {
   std::string kernel;                      ///< the row of `optimized` that won; it has a time below
   std::map<std::string, double> times_us;  ///< microseconds of each kernel that was measured
 
+  /// Equal in every field.
   bool operator==(const WisdomEntry&) const = default;
 };
 
@@ -37,7 +38,7 @@ class Wisdom {
   /// Of the file. Grows when its form changes, or when kernels change so much that earlier times
   /// mislead.
   static constexpr int kVersion = 1;
-  static constexpr std::size_t kMaxEntries = 4096;
+  static constexpr std::size_t kMaxEntries = 4096;                ///< the oldest go first
   static constexpr std::size_t kMaxBytes = std::size_t(4) << 20;  ///< of the file
 
   /// Takes the place of what was known of the same machine and problem; the oldest entry goes when
@@ -51,7 +52,9 @@ class Wisdom {
   const WisdomEntry* find(const DeviceInfo& info, const ConvProblem& problem) const;
   /// Oldest first.
   std::vector<WisdomEntry> entries() const;
+  /// How many entries.
   std::size_t size() const { return entries_.size(); }
+  /// Whether there are none.
   bool empty() const { return entries_.empty(); }
 
  private:
@@ -67,8 +70,9 @@ std::string to_text(const Wisdom& wisdom);
 /// Throws Error{io} with a sentence on what is wrong, also for another version.
 Wisdom parse_wisdom(std::string_view text);
 
+/// What load_wisdom found.
 struct LoadedWisdom {
-  Wisdom wisdom;
+  Wisdom wisdom;        ///< empty when the file was ignored
   std::string warning;  ///< why the file was ignored, one sentence; empty when it was not
 };
 /// No wisdom and no warning when there is no such file. A file that is damaged, too large, of

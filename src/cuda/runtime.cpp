@@ -73,18 +73,25 @@ class CudaBuffer final : public Buffer {
 /// not enter: cuDNN's is several times that of one kernel. What cannot be captured runs plainly.
 class CudaQueue final : public Queue {
  public:
-  explicit CudaQueue(const SharedContext& context)
-      : context_(context),
-        stream_(context, &Driver::stream_destroy),
-        start_(context, &Driver::event_destroy),
-        end_(context, &Driver::event_destroy) {
+  /// On a stream of its own.
+  explicit CudaQueue(const SharedContext& context) : CudaQueue(context, nullptr) {
     const Current current(*context_);
-    cu_.call(cu_.stream_create, stream_.receive(), kStreamNonBlocking);
+    cu_.call(cu_.stream_create, own_stream_.receive(), kStreamNonBlocking);
+    stream_ = own_stream_.get();
+  }
+  /// On the caller's.
+  CudaQueue(const SharedContext& context, Handle stream)
+      : context_(context),
+        own_stream_(context, &Driver::stream_destroy),
+        start_(context, &Driver::event_destroy),
+        end_(context, &Driver::event_destroy),
+        stream_(stream) {
+    const Current current(*context_);
     cu_.call(cu_.event_create, start_.receive(), 0u);
     cu_.call(cu_.event_create, end_.receive(), 0u);
   }
 
-  Handle stream() const { return stream_.get(); }
+  Handle stream() const { return stream_; }
 
   void wait() override {
     const Current current(*context_);
@@ -126,7 +133,8 @@ class CudaQueue final : public Queue {
 
   SharedContext context_;
   const Driver& cu_ = context_->driver();
-  Owned stream_, start_, end_;
+  Owned own_stream_, start_, end_;
+  Handle stream_;
 };
 
 class CudaKernel final : public gpu::Kernel {
@@ -259,6 +267,9 @@ class CudaRuntime final : public gpu::Runtime {
     return std::make_unique<CudaBuffer>(context_, bytes);
   }
   std::unique_ptr<Queue> make_queue() override { return std::make_unique<CudaQueue>(context_); }
+  std::unique_ptr<Queue> make_queue_on(void* stream) override {
+    return std::make_unique<CudaQueue>(context_, stream);
+  }
 
   void launch(Queue& queue, const gpu::Kernel& kernel, const gpu::LaunchShape& shape,
               std::span<const gpu::Argument> arguments) override {

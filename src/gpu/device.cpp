@@ -21,6 +21,10 @@ class GpuDevice final : public Device {
   const DeviceInfo& info() const override { return info_; }
   std::unique_ptr<Buffer> allocate(std::size_t bytes) override { return runtime_->allocate(bytes); }
   std::unique_ptr<Queue> make_queue() override { return runtime_->make_queue(); }
+  std::unique_ptr<Queue> make_queue_on(void* stream) override {
+    auto queue = runtime_->make_queue_on(stream);
+    return queue ? std::move(queue) : Device::make_queue_on(stream);
+  }
   const Registry& registry() const override { return registry_; }
   std::vector<RoofProbe> roof_probes() override {
     return info_.timed ? gpu::roof_probes(*runtime_, cache_) : std::vector<RoofProbe>{};

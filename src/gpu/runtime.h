@@ -88,6 +88,8 @@ class Runtime {
   /// Throws Error{too_large} when the memory cannot be had.
   virtual std::unique_ptr<Buffer> allocate(std::size_t bytes) = 0;
   virtual std::unique_ptr<Queue> make_queue() = 0;
+  /// As Device::make_queue_on; null where there are no streams.
+  virtual std::unique_ptr<Queue> make_queue_on(void* /*stream*/) { return nullptr; }
 
   /// Enqueue one launch. Throws Error{invalid_argument} for a shape outside the limits; failures of
   /// the kernel itself are Error{device}, at the latest from Queue::wait().

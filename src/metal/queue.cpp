@@ -8,7 +8,7 @@
 
 namespace metalconv::metal {
 
-MetalQueue::MetalQueue(MTL::Device& device) : queue_(adopt(device.newCommandQueue())) {
+MetalQueue::MetalQueue(Owned<MTL::CommandQueue> queue) : queue_(std::move(queue)) {
   if (!queue_) throw Error(ErrorCode::device, "Metal gives no command queue");
 }
 

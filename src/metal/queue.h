@@ -17,7 +17,8 @@ namespace metalconv::metal {
 /// counted.
 class MetalQueue final : public Queue {
  public:
-  explicit MetalQueue(MTL::Device& device);
+  /// Throws Error{device} for null.
+  explicit MetalQueue(Owned<MTL::CommandQueue> queue);
   ~MetalQueue() override;
 
   void wait() override;

@@ -173,7 +173,12 @@ class MetalRuntime final : public gpu::Runtime {
 
   std::unique_ptr<Queue> make_queue() override {
     const Pool pool;
-    return std::make_unique<MetalQueue>(*device_);
+    return std::make_unique<MetalQueue>(adopt(device_->newCommandQueue()));
+  }
+  std::unique_ptr<Queue> make_queue_on(void* stream) override {
+    if (!stream)
+      throw Error(ErrorCode::invalid_argument, "stream is null, but must be an MTL::CommandQueue*");
+    return std::make_unique<MetalQueue>(retain(static_cast<MTL::CommandQueue*>(stream)));
   }
 
   void launch(Queue& queue, const gpu::Kernel& kernel, const gpu::LaunchShape& shape,

@@ -94,7 +94,8 @@ void execute(const Work& work) {
 }
 
 void enqueue(void* stream, Work work) {
-  auto& s = *static_cast<Stream*>(stream);
+  static Stream default_stream;
+  auto& s = stream ? *static_cast<Stream*>(stream) : default_stream;
   if (s.capturing)
     s.graph->work.push_back(std::move(work));
   else
@@ -256,7 +257,7 @@ int cuFuncGetAttribute(int* value, int attribute, void* function) {
 int cuLaunchKernel(void* function, unsigned, unsigned, unsigned, unsigned x, unsigned y, unsigned z,
                    unsigned shared, void* stream, void** parameters, void** extra) {
   if (const int code = refusal("cuLaunchKernel")) return code;
-  if (shared != 0 || extra || !stream || x * y * z > 256) return kInvalidValue;
+  if (shared != 0 || extra || x * y * z > 256) return kInvalidValue;
   const auto run = [function, copied = Parameters(parameters)] {
     copied.run(reinterpret_cast<KernelFunction>(function));
   };
@@ -276,6 +277,7 @@ int cuStreamSynchronize(void* stream) {
 }
 int cuStreamBeginCapture_v2(void* stream, int mode) {
   if (const int code = refusal("cuStreamBeginCapture_v2")) return code;
+  if (!stream) return kCaptureUnsupported;
   auto& s = *static_cast<Stream*>(stream);
   s.capturing = true;
   s.graph = std::make_unique<Graph>();
