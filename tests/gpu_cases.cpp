@@ -57,6 +57,12 @@ constexpr const char* kProblems[] = {
     "1x10x9x9,k20,3x3,s2,p1,g10,f16,bias",
     "2x5x11x13,k10,3x3,p2,d2,g5,nhwc,bf16",
     "1x9x8x7,k9,7x7,s3x2,p3,g9,nhwc",
+    // depthwise: rows of a column, multipliers, one row a thread, large kernels
+    "2x6x30x17,k6,5x3,s1x2,p2,d2x3,g6,bf16,bias,silu",
+    "1x5x33x9,k15,3x3,s2x1,p1x0x2x1,g5,nhwc,f16,bias,relu6",
+    "2x8x7x7,k8,5x5,p2,g8,nhwc,bf16",
+    "1x2x19x23,k4,17x17,p8,g2",
+    "1x1x9x9,k3,3x3,p1,nhwc",
     // nothing to do, a single output, strides and dilations that do not matter
     "0x3x8x8,k4,3x3,p1",
     "1x3x5x5,k3,5x5",

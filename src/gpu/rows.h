@@ -8,6 +8,7 @@ namespace metalconv::gpu {
 
 ConvKernel basic_kernel();
 ConvKernel direct_kernel();
+ConvKernel depthwise_kernel();
 ConvKernel general_kernel();
 /// The steps from basic to direct, for those who learn. Never chosen by the planner.
 std::vector<ConvKernel> ladder_kernels();
