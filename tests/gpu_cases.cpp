@@ -57,6 +57,14 @@ constexpr const char* kProblems[] = {
     "1x10x9x9,k20,3x3,s2,p1,g10,f16,bias",
     "2x5x11x13,k10,3x3,p2,d2,g5,nhwc,bf16",
     "1x9x8x7,k9,7x7,s3x2,p3,g9,nhwc",
+    // general: reductions in parts, slabs across taps, thin groups of several channels
+    "1x96x5x6,k40,3x3,p1,bias,relu",
+    "1x160x3x3,k33,3x3,p1,nhwc,f16,bias,silu",
+    "2x128x4x4,k20,1x1,bf16,bias",
+    "1x18x9x8,k24,3x3,p1,nhwc,bias",
+    "1x16x9x9,k16,3x3,p1,g4,bias",
+    "1x12x7x7,k160,3x3,p1",
+    "1x17x18x19,k150,3x3,p1,nhwc,s2,d2",
     // depthwise: rows of a column, multipliers, one row a thread, large kernels
     "2x6x30x17,k6,5x3,s1x2,p2,d2x3,g6,bf16,bias,silu",
     "1x5x33x9,k15,3x3,s2x1,p1x0x2x1,g5,nhwc,f16,bias,relu6",
@@ -145,8 +153,11 @@ std::vector<gpu::KernelKey> kernel_keys(const std::vector<ConvProblem>& problems
       const bool may_run =
           kernel.implementation == Implementation::basic || cost == least || cost == HUGE_VAL;
       if (!may_run || !takes(kernel, problem)) continue;
-      for (const std::uint32_t units : kComputeUnits)
-        keys.insert(kernel.recipe(problem, limits(units)).key);
+      for (const std::uint32_t units : kComputeUnits) {
+        const gpu::Recipe recipe = kernel.recipe(problem, limits(units));
+        keys.insert(recipe.key);
+        if (recipe.splits > 1) keys.insert(gpu::split_key(problem));
+      }
     }
   }
   for (const gpu::KernelKey& key : gpu::roof_keys()) keys.insert(key);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// general.metal's tiles: 4096 outputs a threadgroup, shaped to the output channels of a group.
+// general.metal's tiles: which of them, and into how many parts the reduction is cut.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <bit>
+#include <cmath>
+#include <cstdlib>
 
 #include "gpu/rows.h"
 
@@ -12,51 +13,109 @@ namespace {
 
 using std::int64_t;
 
-constexpr int64_t kTileOutputs = 64 * 64;
-constexpr int kThreads = 64;  // 8 x 8 outputs each
+struct Tile {
+  int64_t channels = 64, pixels = 64;
+  int64_t depth = 16;
+  bool flat = false;  ///< the reduction in the weights' own order
+  int64_t splits = 1;
 
-/// Groups with fewer output channels leave most of the smallest tile empty.
-constexpr int64_t kThinGroup = 8;
+  int64_t threads() const { return channels * pixels / 64; }
+};
 
-bool thin(const ConvProblem& p) { return p.groups > 1 && p.K_per_group() < kThinGroup; }
-
-int64_t tile_channels(const ConvProblem& p) {
-  return p.K_per_group() <= 16 ? 16 : p.K_per_group() <= 32 ? 32 : 64;
+/// Input channels staged at a time: no more than a half of them may be padding. Tiles of few
+/// channels hold more pixels, and have no registers for deeper slabs.
+int64_t depth(const ConvProblem& p, int64_t channels) {
+  const int64_t rest = p.C_per_group() % 16;
+  return channels < 64 || p.C_per_group() <= 8 || (rest > 0 && rest <= 8) ? 8 : 16;
 }
 
-/// Input channels staged at a time: no more than a half of them may be padding.
-int64_t depth(const ConvProblem& p) {
-  const int64_t channels = p.C_per_group();
-  const int64_t all = int64_t(std::bit_ceil(std::uint64_t(std::min<int64_t>(channels, 16))));
-  return channels > 16 && channels % 16 != 0 && channels % 16 <= 8 ? 8 : all;
+/// A slab that crosses taps costs index arithmetic, about as much as a sixth of the products.
+bool flat(const ConvProblem& p, int64_t depth) {
+  const int64_t channels = p.C_per_group(), padded = ceil_div(channels, depth) * depth;
+  return p.R * p.S > 1 && padded * 6 > channels * 7;
+}
+
+int64_t slabs(const ConvProblem& p, const Tile& t) {
+  return t.flat ? ceil_div(p.C_per_group() * p.R * p.S, t.depth)
+                : ceil_div(p.C_per_group(), t.depth) * p.R * p.S;
+}
+
+int64_t tiles(const ConvProblem& p, const Tile& t) {
+  return ceil_div(p.K_per_group(), t.channels) * ceil_div(p.N * p.P() * p.Q(), t.pixels) * p.groups;
+}
+
+/// Cycles of a multiprocessor that makes 128 multiply-adds in each.
+double cycles(const ConvProblem& p, const Tile& t, std::uint32_t compute_units) {
+  constexpr double kThreads = 256;       // that keep the multiply-adders busy
+  constexpr double kStaging = 5.6;       // beside the products of a row and a column of the tile
+  constexpr double kTileStart = 1500;    // to fetch the first slab and to store the sums
+  constexpr double kLaunch = 3000;       // of the kernel that adds the parts
+  constexpr double kBytesPerCycle = 11;  // of a multiprocessor's share of the memory
+  const double units = std::max<double>(compute_units, 1);
+  const double per_unit = std::ceil(double(tiles(p, t) * t.splits) / units);
+  const double busy = std::min(1.0, per_unit * double(t.threads()) / kThreads);
+  const double staging = 1 + kStaging * (1 / double(t.channels) + 1 / double(t.pixels));
+  const double products =
+      double(t.channels * t.pixels * t.depth) * std::ceil(double(slabs(p, t)) / double(t.splits));
+  double total = per_unit * (products / 128 * staging / busy + kTileStart);
+  if (t.splits > 1)
+    total += kLaunch + double(p.y_elements() * 8 * t.splits) / units / kBytesPerCycle;
+  return total;
+}
+
+Tile choose(const ConvProblem& p, const Limits& limits) {
+  constexpr std::pair<int64_t, int64_t> kTiles[] = {{128, 128}, {128, 64}, {64, 128},
+                                                    {64, 64},   {32, 128}, {16, 256}};
+  constexpr int64_t kSplits[] = {1, 2, 3, 4, 6, 8, 12, 16};
+  constexpr int64_t kMaxPartials = int64_t(1) << 27;  // elements: partial sums stay in caches
+  Tile best;
+  double least = HUGE_VAL;
+  for (const auto& [channels, pixels] : kTiles) {
+    Tile t{channels, pixels, depth(p, channels)};
+    t.flat = flat(p, t.depth);
+    for (const int64_t splits : kSplits) {
+      t.splits = splits;
+      const bool allowed =
+          splits == 1 || (slabs(p, t) >= 4 * splits && p.y_elements() * splits <= kMaxPartials);
+      if (!allowed) continue;
+      const double estimate = cycles(p, t, limits.compute_units);
+      if (estimate < least) least = estimate, best = t;
+    }
+  }
+  return best;
 }
 
 Recipe general_recipe(const ConvProblem& p, const Limits& limits) {
-  if (thin(p)) return per_output_recipe(p, limits);
-  const int64_t channels = tile_channels(p), pixels = kTileOutputs / channels;
-  const int64_t tiles =
-      ceil_div(p.K_per_group(), channels) * ceil_div(p.N * p.P() * p.Q(), pixels) * p.groups;
+  const Tile t = choose(p, limits);
   Recipe recipe;
   recipe.key = {"general.metal", "general", conv_macros(p)};
-  recipe.key.macros.merge(Macros{{"TILE_K", std::to_string(channels)},
-                                 {"TILE_PIXELS", std::to_string(pixels)},
-                                 {"DEPTH", std::to_string(depth(p))}});
-  recipe.shape = {spread(tiles), {kThreads}};
-  recipe.packing = packing(p, channels, depth(p), true);
-  recipe.detail = fmt::format("tile of {} channels x {} pixels, {} input channels at a time",
-                              channels, pixels, depth(p));
+  const std::pair<const char*, int64_t> macros[] = {
+      {"TILE_K", t.channels}, {"TILE_PIXELS", t.pixels}, {"DEPTH", t.depth},
+      {"FLAT", t.flat},       {"SPLIT", t.splits > 1},   {"PAD", 0}};
+  for (const auto& [name, value] : macros) recipe.key.macros[name] = std::to_string(value);
+  if (t.splits > 1) {
+    recipe.key.macros["OUT_ELEM"] = "float";
+    recipe.key.macros["BIAS"] = recipe.key.macros["ACTIVATION"] = "0";
+  }
+  recipe.shape = {spread(tiles(p, t) * t.splits), {std::uint32_t(t.threads())}};
+  recipe.splits = t.splits;
+  recipe.packing = packing(p, t.channels, t.depth, true);
+  if (t.flat) {
+    recipe.packing.C = int(p.C_per_group() * p.R * p.S);
+    recipe.packing.taps = 1;
+    recipe.packing.padded_channels = int(slabs(p, t) * t.depth);
+  }
+  recipe.detail = fmt::format("tile of {} channels x {} pixels, {} {} at a time", t.channels,
+                              t.pixels, t.depth, t.flat ? "products" : "input channels");
+  if (t.splits > 1) recipe.detail += fmt::format(", reduction in {} parts", t.splits);
   return recipe;
 }
 
-/// Operations that the tiles make of the problem's, padding included, at half of the peak.
+/// Operations that the tiles make of the problem's, padding included, at 0.7 of the peak.
 double general_cost(const ConvProblem& p) {
-  if (thin(p)) return nominal_seconds(p, 0.05);
-  const auto padded = [](int64_t size, int64_t tile) {
-    return double(ceil_div(size, tile) * tile);
-  };
-  const double waste = padded(p.K_per_group(), tile_channels(p)) / double(p.K_per_group()) *
-                       padded(p.C_per_group(), depth(p)) / double(p.C_per_group());
-  return nominal_seconds(p, 0.5 / waste);
+  const double channels = double(p.K_per_group());
+  const double tile = channels <= 16 ? 16 : channels <= 32 ? 32 : 64;
+  return nominal_seconds(p, 0.7 * channels / (std::ceil(channels / tile) * tile));
 }
 
 }  // namespace
@@ -64,7 +123,9 @@ double general_cost(const ConvProblem& p) {
 ConvKernel general_kernel() {
   ConvKernel kernel;
   kernel.name = "general";
-  kernel.summary = "implicit matrix product over tiles in threadgroup memory; any convolution";
+  kernel.summary =
+      "implicit matrix product, 8 x 8 outputs a thread, double-buffered tiles in threadgroup "
+      "memory, split reductions; any convolution";
   kernel.cost = general_cost;
   kernel.recipe = general_recipe;
   return kernel;
