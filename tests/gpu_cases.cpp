@@ -65,6 +65,15 @@ constexpr const char* kProblems[] = {
     "1x16x9x9,k16,3x3,p1,g4,bias",
     "1x12x7x7,k160,3x3,p1",
     "1x17x18x19,k150,3x3,p1,nhwc,s2,d2",
+    // matrix: halves and tf32; three products; tails of both tiles, groups, reductions in parts
+    "1x24x9x7,k70,3x3,p1,f16,bias,relu",
+    "1x20x6x11,k34,3x3,s2,p1,bf16,nhwc,bias,silu",
+    "2x16x5x13,k80,1x1,g2,f16,nhwc,bias",
+    "1x9x8x9,k40,3x3,p1,d2,bf16",
+    "1x20x9x14,k130,3x3,p1,tf32,bias",
+    "1x160x3x4,k64,3x3,p1,nhwc,tf32,relu6",
+    "1x36x9x15,k72,3x3,p1,bias,relu",
+    "1x96x4x5,k48,3x3,p1,nhwc,bias,silu",
     // depthwise: rows of a column, multipliers, one row a thread, large kernels
     "2x6x30x17,k6,5x3,s1x2,p2,d2x3,g6,bf16,bias,silu",
     "1x5x33x9,k15,3x3,s2x1,p1x0x2x1,g5,nhwc,f16,bias,relu6",
@@ -134,6 +143,9 @@ std::vector<ConvProblem> tuned_problems() {
       problems.back().layout = layout;
       problems.back().dtype = dtype;
     }
+  for (const char* text : {"1x128x256x256,k128,3x3,p1", "1x128x256x256,k128,3x3,p1,nhwc",
+                           "1x128x256x256,k128,3x3,p1,f16,nhwc", "1x512x32x32,k512,3x3,p1,tf32"})
+    problems.push_back(parse_problem(text));
   // More than 2^31 elements.
   problems.push_back(parse_problem("1x3x8192x8192,k64,3x3,p1"));
   problems.push_back(parse_problem("1x64x8192x8192,k64,3x3,p1"));

@@ -106,7 +106,7 @@ INSTANTIATE_TEST_SUITE_P(Gpu, OnEmulator, testing::ValuesIn(gpu_problems()),
 TEST(Gpu, ProblemsReachEveryKernelInEveryDtypeAndLayout) {
   for (const gpu::ConvKernel& kernel : gpu::conv_kernels()) {
     for (const Layout layout : kernel.layouts) {
-      for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
+      for (const DType dtype : kernel.dtypes) {
         const auto suits = [&](const ConvProblem& p) {
           return p.dtype == dtype && p.layout == layout &&
                  (!kernel.supports || kernel.supports(p, gpu::Limits{}).empty());

@@ -161,8 +161,8 @@ KernelRow make_row(const ConvKernel& kernel, Runtime& runtime, KernelCache& cach
   row.name = kernel.name;
   row.implementation = kernel.implementation;
   row.summary = kernel.summary;
-  row.dtypes = {DType::f32, DType::f16};
-  if (runtime.limits().bfloat) row.dtypes.push_back(DType::bf16);
+  for (const DType dtype : kernel.dtypes)
+    if (dtype != DType::bf16 || runtime.limits().bfloat) row.dtypes.push_back(dtype);
   row.layouts = kernel.layouts;
   row.activations = {Activation::none, Activation::relu, Activation::relu6, Activation::silu};
   row.supports = [kernel, &runtime](const ConvProblem& given) {

@@ -57,6 +57,7 @@ struct ConvKernel {
   std::string name;
   Implementation implementation = Implementation::optimized;
   std::string summary;
+  std::vector<DType> dtypes{DType::f32, DType::f16, DType::bf16};
   std::vector<Layout> layouts{Layout::nchw, Layout::nhwc};
   /// Empty, or why not, in words; null: everything.
   std::function<std::string(const ConvProblem&, const Limits&)> supports;
