@@ -116,6 +116,37 @@ Workload mobilenet_v2() {
   return w;
 }
 
+/// Every class of convolution that a GPU library meets, in sizes that fill one.
+Workload gpu_classes() {
+  Workload w{"gpu-classes", "one or more of each class that a GPU library meets", {}};
+  const auto add = [&](std::string name, ConvProblem p) {
+    w.cases.push_back({std::move(name), p});
+  };
+  for (const Case& c : baseline().cases) add(c.name, c.problem);
+  for (int64_t kernel : {1, 5, 7, 11})
+    add(fmt::format("{0}x{0}", kernel), square(1, 3, 768, 1024, 64, kernel));
+  for (const Case& c : channels().cases) add(c.name, c.problem);
+  add("b16-c64", square(16, 64, 56, 56, 64, 3));
+  for (auto [c, size] : {std::pair{64, 56}, {128, 28}, {256, 14}, {512, 7}})
+    add(fmt::format("b64-c{}", c), square(64, c, size, size, c, 3));
+  add("stem", square(32, 3, 224, 224, 64, 7, 2));
+  add("expand", square(32, 64, 56, 56, 256, 1));
+  add("reduce", square(32, 256, 56, 56, 64, 1));
+  add("shortcut", square(32, 512, 28, 28, 1024, 1, 2));
+  add("dw3x3", square(32, 32, 112, 112, 32, 3, 1, 32));
+  add("dw3x3-s2", square(32, 144, 56, 56, 144, 3, 2, 144));
+  add("dw5x5", square(32, 960, 7, 7, 960, 5, 1, 960));
+  ConvProblem dilated = square(8, 64, 128, 128, 64, 3);
+  dilated.dilation_h = dilated.dilation_w = 2;
+  dilated.pad_top = dilated.pad_left = dilated.pad_bottom = dilated.pad_right = 2;
+  add("dilated", dilated);
+  add("groups", square(32, 128, 56, 56, 128, 3, 1, 4));
+  add("unet", square(1, 64, 572, 572, 64, 3));
+  add("diffusion", square(2, 320, 64, 64, 320, 3));
+  add("decoder", square(1, 128, 512, 512, 128, 3));
+  return w;
+}
+
 /// Every class of convolution that a CPU library meets, each with a bias, as inference has it.
 Workload cpu_classes() {
   Workload w{"cpu-classes", "one or more of each class that a CPU library meets, with bias", {}};
@@ -200,8 +231,9 @@ std::string set_kernel(ConvProblem* p, int64_t kernel) {
 }  // namespace
 
 const std::vector<Workload>& workloads() {
-  static const std::vector<Workload> all{baseline(), kernel_sizes(), channels(),    batches(),
-                                         resnet50(), mobilenet_v2(), cpu_classes(), verification()};
+  static const std::vector<Workload> all{baseline(),    kernel_sizes(), channels(),
+                                         batches(),     resnet50(),     mobilenet_v2(),
+                                         cpu_classes(), gpu_classes(),  verification()};
   return all;
 }
 

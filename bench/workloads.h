@@ -23,7 +23,7 @@ struct Workload {
   std::vector<Case> cases;
 };
 
-/// baseline, kernel-sizes, channels, batches, resnet50, mobilenet-v2, cpu-classes.
+/// baseline, kernel-sizes, channels, batches, resnet50, mobilenet-v2, cpu-classes, gpu-classes.
 const std::vector<Workload>& workloads();
 /// Null when there is none of that name.
 const Workload* find_workload(std::string_view name);

@@ -10,6 +10,13 @@ typedef ELEM elem;
 typedef vec<elem, 2> elem2;
 typedef vec<elem, 4> elem4;
 typedef INDEX index;
+// What y holds: partial sums are f32 whatever the dtype.
+#ifndef OUT_ELEM
+#define OUT_ELEM ELEM
+#endif
+typedef OUT_ELEM out_elem;
+typedef vec<out_elem, 2> out_elem2;
+typedef vec<out_elem, 4> out_elem4;
 
 // The number of a threadgroup in a grid that the host spread over x and y.
 static inline index group_number(uint3 group, uint3 groups) {
@@ -61,22 +68,22 @@ static inline int store_width(constant ConvParams& p, int run) {
   return run % 4 == 0 && p.y_alignment == 4 ? 4 : run % 2 == 0 && p.y_alignment >= 2 ? 2 : 1;
 }
 
-static inline void store_vector(device elem* y, thread const float (&v)[4]) {
-  *(device elem4*)y = elem4(elem(v[0]), elem(v[1]), elem(v[2]), elem(v[3]));
+static inline void store_vector(device out_elem* y, thread const float (&v)[4]) {
+  *(device out_elem4*)y = out_elem4(out_elem(v[0]), out_elem(v[1]), out_elem(v[2]), out_elem(v[3]));
 }
 
 // The first `count` of four neighbours. `width` is what store_width() gave, the same for all
 // threads.
-static inline void store(device elem* y, thread const float (&v)[4], int count, int width) {
+static inline void store(device out_elem* y, thread const float (&v)[4], int count, int width) {
   if (count >= 4 && width == 4) {
     store_vector(y, v);
   } else if (count >= 4 && width == 2) {
-    *(device elem2*)y = elem2(elem(v[0]), elem(v[1]));
-    *(device elem2*)(y + 2) = elem2(elem(v[2]), elem(v[3]));
+    *(device out_elem2*)y = out_elem2(out_elem(v[0]), out_elem(v[1]));
+    *(device out_elem2*)(y + 2) = out_elem2(out_elem(v[2]), out_elem(v[3]));
   } else {
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      if (i < count) y[i] = elem(v[i]);
+      if (i < count) y[i] = out_elem(v[i]);
     }
   }
 }

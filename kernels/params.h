@@ -11,7 +11,8 @@ struct ConvParams {
   int stride_h, stride_w;
   int pad_top, pad_left;
   int dilation_h, dilation_w;
-  int y_alignment;  // of y's first element, in elements: 4, 2 or 1
+  int x_alignment, y_alignment;  // of the first element, in elements: 4, 2 or 1
+  int splits;                    // parts of the reduction that are summed apart
 };
 
 // Weights K, C/groups, R, S become blocks of output channels, each [reduction][channel of the

@@ -57,6 +57,29 @@ constexpr const char* kProblems[] = {
     "1x10x9x9,k20,3x3,s2,p1,g10,f16,bias",
     "2x5x11x13,k10,3x3,p2,d2,g5,nhwc,bf16",
     "1x9x8x7,k9,7x7,s3x2,p3,g9,nhwc",
+    // general: reductions in parts, slabs across taps, thin groups of several channels
+    "1x96x5x6,k40,3x3,p1,bias,relu",
+    "1x160x3x3,k33,3x3,p1,nhwc,f16,bias,silu",
+    "2x128x4x4,k20,1x1,bf16,bias",
+    "1x18x9x8,k24,3x3,p1,nhwc,bias",
+    "1x16x9x9,k16,3x3,p1,g4,bias",
+    "1x12x7x7,k160,3x3,p1",
+    "1x17x18x19,k150,3x3,p1,nhwc,s2,d2",
+    // matrix: halves and tf32; three products; tails of both tiles, groups, reductions in parts
+    "1x24x9x7,k70,3x3,p1,f16,bias,relu",
+    "1x20x6x11,k34,3x3,s2,p1,bf16,nhwc,bias,silu",
+    "2x16x5x13,k80,1x1,g2,f16,nhwc,bias",
+    "1x9x8x9,k40,3x3,p1,d2,bf16",
+    "1x20x9x14,k130,3x3,p1,tf32,bias",
+    "1x160x3x4,k64,3x3,p1,nhwc,tf32,relu6",
+    "1x36x9x15,k72,3x3,p1,bias,relu",
+    "1x96x4x5,k48,3x3,p1,nhwc,bias,silu",
+    // depthwise: rows of a column, multipliers, one row a thread, large kernels
+    "2x6x30x17,k6,5x3,s1x2,p2,d2x3,g6,bf16,bias,silu",
+    "1x5x33x9,k15,3x3,s2x1,p1x0x2x1,g5,nhwc,f16,bias,relu6",
+    "2x8x7x7,k8,5x5,p2,g8,nhwc,bf16",
+    "1x2x19x23,k4,17x17,p8,g2",
+    "1x1x9x9,k3,3x3,p1,nhwc",
     // nothing to do, a single output, strides and dilations that do not matter
     "0x3x8x8,k4,3x3,p1",
     "1x3x5x5,k3,5x5",
@@ -120,6 +143,9 @@ std::vector<ConvProblem> tuned_problems() {
       problems.back().layout = layout;
       problems.back().dtype = dtype;
     }
+  for (const char* text : {"1x128x256x256,k128,3x3,p1", "1x128x256x256,k128,3x3,p1,nhwc",
+                           "1x128x256x256,k128,3x3,p1,f16,nhwc", "1x512x32x32,k512,3x3,p1,tf32"})
+    problems.push_back(parse_problem(text));
   // More than 2^31 elements.
   problems.push_back(parse_problem("1x3x8192x8192,k64,3x3,p1"));
   problems.push_back(parse_problem("1x64x8192x8192,k64,3x3,p1"));
@@ -139,8 +165,11 @@ std::vector<gpu::KernelKey> kernel_keys(const std::vector<ConvProblem>& problems
       const bool may_run =
           kernel.implementation == Implementation::basic || cost == least || cost == HUGE_VAL;
       if (!may_run || !takes(kernel, problem)) continue;
-      for (const std::uint32_t units : kComputeUnits)
-        keys.insert(kernel.recipe(problem, limits(units)).key);
+      for (const std::uint32_t units : kComputeUnits) {
+        const gpu::Recipe recipe = kernel.recipe(problem, limits(units));
+        keys.insert(recipe.key);
+        if (recipe.splits > 1) keys.insert(gpu::split_key(problem));
+      }
     }
   }
   for (const gpu::KernelKey& key : gpu::roof_keys()) keys.insert(key);

@@ -15,6 +15,7 @@ namespace {
 using std::int64_t;
 
 constexpr std::uint32_t kPackThreads = 128;
+constexpr std::uint32_t kSplitThreads = 128;
 /// Below this, offsets and what they overshoot by at the last tile fit an int.
 constexpr int64_t kMaxIntElements = (int64_t(1) << 31) - (1 << 16);
 /// Rows and columns that a tile may lie beyond the last output.
@@ -23,8 +24,8 @@ constexpr int64_t kTileSlack = 512;
 constexpr int64_t kMaxGroupsX = int64_t(1) << 24;
 
 int64_t largest_operand(const ConvProblem& p) {
-  // Packed weights are padded by a tile of 64 channels and a depth of 16 at most.
-  const int64_t packed = (p.K_per_group() + 64) * (p.C_per_group() + 16) * p.R * p.S * p.groups;
+  // Packed weights are padded by a tile of 128 channels and a depth of 16 at most.
+  const int64_t packed = (p.K_per_group() + 128) * (p.C_per_group() + 16) * p.R * p.S * p.groups;
   return std::max({p.x_elements(), p.y_elements(), packed});
 }
 
@@ -63,9 +64,8 @@ ConvProblem simplified(ConvProblem p) {
 }
 
 /// Of the first element, in elements.
-int alignment(const Memory& memory, DType dtype) {
+int alignment(const Memory& memory, std::size_t size) {
   const auto address = reinterpret_cast<std::uintptr_t>(memory.address());
-  const std::size_t size = size_of(dtype);
   return address % (4 * size) == 0 ? 4 : address % (2 * size) == 0 ? 2 : 1;
 }
 
@@ -86,11 +86,14 @@ class GpuConv final : public PreparedConv {
   GpuConv(const ConvProblem& problem, Recipe recipe, Runtime& runtime, KernelCache& cache)
       : dtype_(problem.dtype),
         bias_(problem.bias),
+        outputs_(problem.y_elements()),
         recipe_(std::move(recipe)),
         params_(conv_params(problem)),
         runtime_(runtime),
         pack_(cache.get(pack_key(problem))),
-        conv_(cache.get(recipe_.key)) {
+        conv_(cache.get(recipe_.key)),
+        split_(recipe_.splits > 1 ? &cache.get(split_key(problem)) : nullptr) {
+    params_.splits = int(recipe_.splits);
     const auto threads = recipe_.shape.threads;
     if (threads.count() > conv_.max_threads())
       throw Error(ErrorCode::unsupported,
@@ -102,6 +105,10 @@ class GpuConv final : public PreparedConv {
     return std::size_t(packed_elements(recipe_.packing)) * sizeof(float);
   }
 
+  std::size_t workspace_bytes() const override {
+    return split_ ? std::size_t(recipe_.splits * outputs_) * sizeof(float) : 0;
+  }
+
   void pack(Queue& queue, const TensorView& w, Memory packed) const override {
     const int64_t groups = ceil_div(packed_elements(recipe_.packing), kPackThreads);
     const Argument arguments[] = {w.memory, packed, constants(recipe_.packing)};
@@ -109,13 +116,20 @@ class GpuConv final : public PreparedConv {
   }
 
   void execute(Queue& queue, const TensorView& x, Memory packed, const TensorView& bias,
-               const TensorView& y, Memory) const override {
+               const TensorView& y, Memory workspace) const override {
     ConvParams params = params_;
-    params.y_alignment = alignment(y.memory, dtype_);
+    params.x_alignment = alignment(x.memory, size_of(dtype_));
+    params.y_alignment =
+        split_ ? alignment(workspace, sizeof(float)) : alignment(y.memory, size_of(dtype_));
     // Kernels read no bias where there is none, but Metal wants every buffer bound.
     const Memory b = bias_ ? bias.memory : packed;
-    const Argument arguments[] = {x.memory, packed, b, y.memory, constants(params)};
+    const Memory to = split_ ? workspace : y.memory;
+    const Argument arguments[] = {x.memory, packed, b, to, constants(params)};
     runtime_.launch(queue, conv_, recipe_.shape, arguments);
+    if (!split_) return;
+    const Argument sums[] = {workspace, b, y.memory, constants(params)};
+    const LaunchShape shape{spread(ceil_div(outputs_, kSplitThreads)), {kSplitThreads}};
+    runtime_.launch(queue, *split_, shape, sums);
   }
 
   bool handles_are_addresses() const override { return runtime_.handles_are_addresses(); }
@@ -124,11 +138,13 @@ class GpuConv final : public PreparedConv {
  private:
   DType dtype_;
   bool bias_;
+  int64_t outputs_;
   Recipe recipe_;
   ConvParams params_;
   Runtime& runtime_;
   const Kernel& pack_;
   const Kernel& conv_;
+  const Kernel* split_;
 };
 
 }  // namespace
@@ -145,8 +161,8 @@ KernelRow make_row(const ConvKernel& kernel, Runtime& runtime, KernelCache& cach
   row.name = kernel.name;
   row.implementation = kernel.implementation;
   row.summary = kernel.summary;
-  row.dtypes = {DType::f32, DType::f16};
-  if (runtime.limits().bfloat) row.dtypes.push_back(DType::bf16);
+  for (const DType dtype : kernel.dtypes)
+    if (dtype != DType::bf16 || runtime.limits().bfloat) row.dtypes.push_back(dtype);
   row.layouts = kernel.layouts;
   row.activations = {Activation::none, Activation::relu, Activation::relu6, Activation::silu};
   row.supports = [kernel, &runtime](const ConvProblem& given) {
@@ -189,6 +205,12 @@ KernelKey pack_key(const ConvProblem& problem) {
           {{"ELEM", element_name(problem.dtype)},
            {"INDEX", index_name(problem)},
            {"THREADS", std::to_string(kPackThreads)}}};
+}
+
+KernelKey split_key(const ConvProblem& problem) {
+  KernelKey key{"split.metal", "split", conv_macros(problem)};
+  key.macros["THREADS"] = std::to_string(kSplitThreads);
+  return key;
 }
 
 Macros conv_macros(const ConvProblem& problem) {

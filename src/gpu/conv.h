@@ -42,11 +42,13 @@ class KernelCache {
 };
 
 /// How a kernel does one problem. Its arguments are x, packed weights, bias, y, ConvParams, as
-/// buffers 0 to 4.
+/// buffers 0 to 4. With splits its y is the workspace, where it leaves as many outputs' worth of
+/// f32, without bias and activation; split.metal adds them.
 struct Recipe {
   KernelKey key;
   LaunchShape shape;
   PackParams packing{};
+  std::int64_t splits = 1;
   std::string detail;  ///< in words, for reports: "4 x 2 pixels x 64 channels a thread"
 };
 
@@ -55,6 +57,7 @@ struct ConvKernel {
   std::string name;
   Implementation implementation = Implementation::optimized;
   std::string summary;
+  std::vector<DType> dtypes{DType::f32, DType::f16, DType::bf16};
   std::vector<Layout> layouts{Layout::nchw, Layout::nhwc};
   /// Empty, or why not, in words; null: everything.
   std::function<std::string(const ConvProblem&, const Limits&)> supports;
@@ -71,8 +74,9 @@ KernelRow make_row(const ConvKernel& kernel, Runtime& runtime, KernelCache& cach
 /// Empty, or why no kernel of ours does a problem of these sizes.
 std::string size_refusal(const ConvProblem& problem, const Limits& limits);
 
-/// The kernel that packs weights for any recipe.
+/// The kernel that packs weights for any recipe, and the one that adds partial sums.
 KernelKey pack_key(const ConvProblem& problem);
+KernelKey split_key(const ConvProblem& problem);
 
 // ---- for the rows ----
 

@@ -8,11 +8,14 @@ namespace metalconv::gpu {
 
 ConvKernel basic_kernel();
 ConvKernel direct_kernel();
+ConvKernel depthwise_kernel();
+ConvKernel matrix_kernel();
+ConvKernel matrix_f32_kernel();
 ConvKernel general_kernel();
 /// The steps from basic to direct, for those who learn. Never chosen by the planner.
 std::vector<ConvKernel> ladder_kernels();
 
-/// One thread an output, for any problem: basic's, and general's where groups are thin.
+/// One thread an output, for any problem: basic's.
 Recipe per_output_recipe(const ConvProblem& problem, const Limits& limits);
 
 }  // namespace metalconv::gpu

@@ -311,4 +311,68 @@ MSL_FN simdgroup_matrix<T, 8, 8> operator*(simdgroup_matrix<T, 8, 8> a,
   return d;
 }
 
+// ---- kernels/fragments.h by mma.sync ----
+
+// Its fragments of 16x8 and 8x8 floats are two 8x8 matrices and one, but for the order of the
+// reduction, which is the same in both factors: a lane's two neighbours take the places of k and
+// k + 4. The right factor is held transposed.
+MSL_FN void load_right(simdgroup_float8x8& right, const float* from, int row) {
+  const int at = int(right.column()) * row + int(right.row());
+  right.held[0] = from[at];
+  right.held[1] = from[at + row];
+}
+MSL_FN void load_left(simdgroup_float8x8 (&left)[2], const float* from, int row) {
+  load_right(left[0], from, row);
+  load_right(left[1], from + 8, row);
+}
+
+namespace detail {
+MSL_FN void multiply_tf32(simdgroup_float8x8 (&d)[2], const unsigned (&a)[4],
+                          const unsigned (&b)[2]) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, "
+      "{%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(d[0].held[0]), "+f"(d[0].held[1]), "+f"(d[1].held[0]), "+f"(d[1].held[1])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+// The upper 11 bits of a float's significand, rounded; the rest of a finite one is exact.
+MSL_FN unsigned upper(unsigned bits) { return (bits + 0x1000u) & 0xFFFFE000u; }
+MSL_FN unsigned lower(unsigned bits) {
+  return msl::float_bits(msl::float_of(bits) - msl::float_of(upper(bits)));
+}
+// As tf32, infinities and NaN as they are.
+MSL_FN unsigned rounded(unsigned bits) {
+  return (bits & 0x7F800000u) == 0x7F800000u ? bits : upper(bits);
+}
+}  // namespace detail
+
+// The units cut off what they add up, all to one side: over a whole reduction that costs up to 600
+// units in the last place (measured on an H100), over a slab two.
+MSL_FN void begin_products(simdgroup_float8x8 (&products)[2]) {
+  for (int i = 0; i < 4; ++i) products[i / 2].held[i % 2] = 0.0f;
+}
+MSL_FN void end_products(simdgroup_float8x8 (&sums)[2], const simdgroup_float8x8 (&products)[2]) {
+  for (int i = 0; i < 4; ++i) sums[i / 2].held[i % 2] += products[i / 2].held[i % 2];
+}
+template <class T>
+MSL_FN void multiply_add(simdgroup_float8x8 (&)[2], simdgroup_float8x8 (&products)[2],
+                         const simdgroup_float8x8 (&left)[2], const simdgroup_float8x8& right, T) {
+  unsigned a[4], b[2], upper_a[4], lower_a[4], upper_b[2], lower_b[2];
+  for (int i = 0; i < 4; ++i) {
+    a[i] = msl::float_bits(left[i % 2].held[i / 2]);
+    upper_a[i] = T::count == 1 ? detail::rounded(a[i]) : detail::upper(a[i]);
+    lower_a[i] = detail::lower(a[i]);
+  }
+  for (int i = 0; i < 2; ++i) {
+    b[i] = msl::float_bits(right.held[i]);
+    upper_b[i] = T::count == 1 ? detail::rounded(b[i]) : detail::upper(b[i]);
+    lower_b[i] = detail::lower(b[i]);
+  }
+  if constexpr (T::count == 0) return detail::multiply_tf32(products, a, b);
+  if constexpr (T::count == 3) {  // the small ones first
+    detail::multiply_tf32(products, lower_a, upper_b);
+    detail::multiply_tf32(products, upper_a, lower_b);
+  }
+  detail::multiply_tf32(products, upper_a, upper_b);
+}
+
 }  // namespace metal
