@@ -91,12 +91,21 @@ class OnEmulator : public testing::TestWithParam<ConvProblem> {
 };
 
 TEST_P(OnEmulator, EveryKernelPassesTheGateInEveryLaneOrder) {
-  EXPECT_EQ(verify_on_emulator(GetParam(),
-                               {LaneOrder::forward, LaneOrder::reversed, LaneOrder::shuffled}),
-            "");
+  std::vector<LaneOrder> orders{LaneOrder::shuffled};
+  if (!kSanitized) orders.insert(orders.end(), {LaneOrder::forward, LaneOrder::reversed});
+  EXPECT_EQ(verify_on_emulator(GetParam(), orders), "");
 }
 
-INSTANTIATE_TEST_SUITE_P(Gpu, OnEmulator, testing::ValuesIn(gpu_problems()),
+/// A third of them where instrumented code takes ten times as long; gpu_sanitize_test has every
+/// kernel.
+std::vector<ConvProblem> emulated_problems() {
+  std::vector<ConvProblem> problems;
+  for (std::size_t i = 0; i < gpu_problems().size(); i += kSanitized ? 3 : 1)
+    problems.push_back(gpu_problems()[i]);
+  return problems;
+}
+
+INSTANTIATE_TEST_SUITE_P(Gpu, OnEmulator, testing::ValuesIn(emulated_problems()),
                          [](const testing::TestParamInfo<ConvProblem>& test) {
                            return fmt::format("{:02}_", test.index) +
                                   std::regex_replace(to_text(test.param),
