@@ -100,9 +100,7 @@ struct SeededKernel {
         count(elements),
         source{"seeded/" + name + ".metal", msl::load_source(path())} {}
 
-  std::string path() const {
-    return std::string(METALCONV_SEEDED_FOLDER "/") + name + ".metal";
-  }
+  std::string path() const { return std::string(METALCONV_SEEDED_FOLDER "/") + name + ".metal"; }
 
   /// "seeded/name.metal:LINE", of the line that bears `mark`.
   std::string place(const std::string& mark = "// SEEDED") const {
