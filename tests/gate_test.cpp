@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <thread>
 
 #include "bench/run.h"
 #include "bench/table.h"
@@ -391,9 +393,10 @@ TEST_F(Gate, AProblemThatDoesNotFitIsSkippedBeforeAnythingIsAllocated) {
 
 TEST_F(Gate, ATimeBelowTheRoofsIsAnError) {
   for (const KernelRow* row : our_rows(cpu())) device_.add(*row);
-  // Machines that do one operation, or move one byte, in the time that they take.
+  // Machines that do one operation, or move one byte, in a millisecond.
   const auto slow = [](const char* name) {
-    return RoofProbe{name, "a slow path", name == std::string("fma") ? 0 : 1e9, 1, [](Queue&) {}};
+    return RoofProbe{name, "a slow path", name == std::string("fma") ? 0 : 1e9, 1,
+                     [](Queue&) { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }};
   };
   const auto p = parse_problem("1x3x20x20,k8,3x3,p1");
   for (const std::vector<RoofProbe>& probes :
