@@ -28,6 +28,8 @@ constexpr int64_t kStripFloats = 4 << 10;
 constexpr int64_t kCopyFloats = 16 << 10;
 // Weights that all pixels of a row go through: half of a 32 KiB L1.
 constexpr int64_t kWeightFloats = 4 << 10;
+// Input rows that are read again for the next row: three quarters of a 32 KiB L1.
+constexpr int64_t kRowsFloats = 6 << 10;
 constexpr int64_t kShare = 64;  // channels of a task at least: four lines a pixel
 
 depthwise::Clamp clamp_of(Activation activation) {
@@ -68,7 +70,7 @@ class DepthwiseByPlanes final : public Depthwise {
         band_(band_rows(problem)),
         bands_(ceil_div(P_, band_)),
         planes_(std::max<int64_t>(c_.N * c_.groups / wanted_tasks(), 1)),
-        strip_(problem, Order::pixels_last, band_, Q_, 1, convert_),
+        strip_(context.isa(), problem, Order::pixels_last, band_, Q_, 1),
         narrow_(Q_ < lanes_),
         through_(narrow_ && vectors_through(band_) < band_),
         rows_(rows_kernel()),
@@ -184,10 +186,10 @@ class DepthwiseByPlanes final : public Depthwise {
   int64_t band_, bands_;  // output rows of a task, and how many of those
   int64_t planes_;        // of a task
   Strip strip_;
-  bool narrow_;    // rows are below a vector, so that sums do not go where they belong
-  bool through_;   // vectors run through the strip's rows and what lies between them
+  bool narrow_;                 // rows are below a vector, so that sums do not go where they belong
+  bool through_;                // vectors run through the strip's rows and what lies between them
   depthwise::RowsKernel rows_;  // or null
-  int64_t pitch_;  // of rows of sums
+  int64_t pitch_;               // of rows of sums
   Slots slots_;
   std::vector<int64_t> from_, to_;
 };
@@ -206,14 +208,17 @@ class DepthwiseByChannels final : public Depthwise {
         share_(channels_of_task()),
         shares_(ceil_div(c_.C, share_)),
         bands_(std::min(P_, ceil_div(wanted_tasks(), std::max<int64_t>(c_.N * shares_, 1)))),
+        segment_(columns_of_segment()),
         high_(rows_of_copy()),
         slots_(context.threads(), in_place_ ? 0 : copy_floats() + sums_floats() + room_floats(),
                bias_floats(problem)),
         transpose_(transpose_of(context.isa())) {
     for (int64_t q = 0; q < Q_; ++q) {
       const Inside taps(q * c_.stride_w - (padded_ ? 0 : c_.pad_left), c_.dilation_w, c_.S, width_);
-      if (runs_.empty() || runs_.back().taps != taps) runs_.push_back({q, 0, taps});
-      ++runs_.back().pixels;
+      if (q % segment_ == 0) segments_.emplace_back();
+      std::vector<Run>& runs = segments_.back();
+      if (runs.empty() || !(runs.back().taps == taps)) runs.push_back({q, 0, taps});
+      ++runs.back().pixels;
     }
   }
 
@@ -261,21 +266,10 @@ class DepthwiseByChannels final : public Depthwise {
     int64_t y_pixel;
   };
 
-  /// Taps [begin, end) of `taps` that are inside an image of `size`, the first being at `start`.
-  struct Inside {
-    int64_t begin, end;
-    Inside(int64_t start, int64_t step, int64_t taps, int64_t size) {
-      begin = start >= 0 ? 0 : std::min(ceil_div(-start, step), taps);
-      end = start >= size ? begin : std::clamp(ceil_div(size - start, step), begin, taps);
-    }
-    bool operator!=(const Inside& other) const { return begin != other.begin || end != other.end; }
-    int64_t size() const { return end - begin; }
-  };
-
   /// Neighbours in a row whose taps inside are the same: all but those at the borders.
   struct Run {
     int64_t q, pixels;
-    Inside taps;
+    Inside taps;  ///< those in the image
   };
 
   Axis high(int64_t rows) const { return Axis(rows, c_.stride_h, c_.dilation_h, c_.R); }
@@ -288,10 +282,16 @@ class DepthwiseByChannels final : public Depthwise {
     share = std::max<int64_t>(round_up(share, kShare), kShare);
     if (in_place_) return share;
     const bool turned = c_.layout == Layout::nchw;
-    const int64_t fitting = (turned ? kStripFloats / (high(P_).size * width_)
-                                    : kCopyFloats / (high(1).size * width_)) /
-                            kLine * kLine;
+    const int64_t fitting =
+        (turned ? kStripFloats / (high(P_).size * width_) : kCopyFloats / (high(1).size * width_)) /
+        kLine * kLine;
     return std::min({share, std::max(fitting, kLine), c_.C});
+  }
+  /// In place: of so many columns that the input rows of an output row stay in L1 for the next one.
+  int64_t columns_of_segment() const {
+    const int64_t fitting = kRowsFloats / (c_.R * c_.stride_w * std::min(share_, c_.C));
+    const int64_t segments = ceil_div(Q_, std::max(fitting, kLine));
+    return in_place_ ? ceil_div(Q_, segments) : Q_;
   }
   Axis rows_of_copy() const {
     int64_t rows = ceil_div(P_, bands_);
@@ -309,12 +309,13 @@ class DepthwiseByChannels final : public Depthwise {
 
   void band_in_place(const Call& io, const Part& part) const {
     const int64_t pitch = c_.W * c_.C;
-    for (int64_t p = part.begin; p < part.end; ++p)
-      row(io, part, p,
-          {static_cast<const float*>(io.x),
-           (part.n * c_.H + p * c_.stride_h - c_.pad_top) * pitch + part.first,
-           c_.dilation_h * pitch, c_.C, io.floats(((part.n * P_ + p) * Q_) * c_.C + part.first),
-           c_.C});
+    for (const auto& segment : segments_)
+      for (int64_t p = part.begin; p < part.end; ++p)
+        row(io, part, p, segment,
+            {static_cast<const float*>(io.x),
+             (part.n * c_.H + p * c_.stride_h - c_.pad_top) * pitch + part.first,
+             c_.dilation_h * pitch, c_.C, io.floats(((part.n * P_ + p) * Q_) * c_.C + part.first),
+             c_.C});
   }
 
   /// A few rows at a time.
@@ -325,9 +326,10 @@ class DepthwiseByChannels final : public Depthwise {
       const int64_t rows = std::min(high_.outputs, part.end - p0);
       copy_input(io, part, p0, rows, slot);
       for (int64_t i = 0; i < rows; ++i)
-        row(io, part, p0 + i,
-            {slot, i * high_.per_output * pitch, high_.per_tap * pitch, part.channels,
-             sums + i * Q_ * part.channels, part.channels});
+        for (const auto& segment : segments_)
+          row(io, part, p0 + i, segment,
+              {slot, i * high_.per_output * pitch, high_.per_tap * pitch, part.channels,
+               sums + i * Q_ * part.channels, part.channels});
       store(io, part, p0, rows, sums);
     }
   }
@@ -383,7 +385,8 @@ class DepthwiseByChannels final : public Depthwise {
                   false);
   }
 
-  void row(const Call& io, const Part& part, int64_t p, const Row& at) const {
+  void row(const Call& io, const Part& part, int64_t p, const std::vector<Run>& segment,
+           const Row& at) const {
     const Inside rows(p * c_.stride_h - c_.pad_top, c_.dilation_h, c_.R, c_.H);
     depthwise::Pixels all{};
     all.bias = io.bias ? io.bias + part.first : nullptr;
@@ -398,12 +401,12 @@ class DepthwiseByChannels final : public Depthwise {
     all.clamp = clamp_of(c_.activation);
     const float* x = at.x + at.at + rows.begin * at.x_row;
     const float* w = io.w + rows.begin * all.w_row + part.first;
-    for (const Run& run : runs_) {
+    for (const Run& run : segment) {
       depthwise::Pixels some = all;
       some.columns = run.taps.size();
       some.pixels = run.pixels;
-      const int64_t column = run.q * c_.stride_w - (padded_ ? 0 : c_.pad_left) +
-                             run.taps.begin * c_.dilation_w;
+      const int64_t column =
+          run.q * c_.stride_w - (padded_ ? 0 : c_.pad_left) + run.taps.begin * c_.dilation_w;
       some.x = x + column * at.x_pixel;
       some.w = w + run.taps.begin * c_.C;
       some.y = at.y + run.q * at.y_pixel;
@@ -417,10 +420,11 @@ class DepthwiseByChannels final : public Depthwise {
   int64_t width_;           // columns of what is read
   int64_t share_, shares_;  // channels of a task, and how many of those
   int64_t bands_;           // of output rows of an image
+  int64_t segment_;         // columns of a row that are done together
   Axis high_;               // of the rows whose input is copied together
   Slots slots_;
   Transpose transpose_;
-  std::vector<Run> runs_;
+  std::vector<std::vector<Run>> segments_;  // of an output row
 };
 
 /// NCHW whose rows are short, or read every second column.

@@ -29,8 +29,8 @@ struct Plane {
   float* y;
 };
 
-/// Rows of one output channel of NCHW, at least a vector long: tap (r, s) of row i, column j is read
-/// at x + (i * stride + r) * x_row + taps[s] + j.
+/// Rows of one output channel of NCHW, at least a vector long: tap (r, s) of row i, column j is
+/// read at x + (i * stride + r) * x_row + taps[s] + j.
 struct Rows {
   const float* x;
   const float* w;  ///< [r][s]

@@ -121,8 +121,7 @@ void AllRows(const Rows& rows) {
           [=](int64_t s, int r) METALCONV_INLINED { return hn::Set(d, p.w[r * p.S + s]); }, sum);
       float* y = p.y + row * p.y_row + column;
       HWY_UNROLL(8)
-      for (int i = 0; i < kCount; ++i, y += p.y_row)
-        hn::StoreU(Activate(d, sum[i], p.clamp), d, y);
+      for (int i = 0; i < kCount; ++i, y += p.y_row) hn::StoreU(Activate(d, sum[i], p.clamp), d, y);
     }
   });
 }
@@ -139,7 +138,10 @@ RowsKernel rows_kernel(int64_t R, int64_t stride) {
 
 /// Few pixels take several vectors of channels, or each sum would wait for the one before it.
 template <int kCount>
-constexpr int kWidth = kCount > 3 ? 1 : kCount == 3 ? 2 : kCount == 2 ? 3 : 4;
+constexpr int kWidth = kCount > 3    ? 1
+                       : kCount == 3 ? 2
+                       : kCount == 2 ? 3
+                                     : 4;
 
 /// kWide vectors of channels, from c on, of kCount pixels from q on. kTaps columns that
 /// neighbours share at a distance of kStep, or 0 for any.
@@ -159,7 +161,8 @@ HWY_INLINE void PixelTile(D d, const Pixels& p, int64_t q, int64_t c) {
   if constexpr (kStep > 0) {
     AddShared<kCount, kTaps, kStep>(
         d, p.rows, p.x_column, [=](int64_t r) METALCONV_INLINED { return x_row + r * p.x_row; },
-        [=](int64_t r, int s) METALCONV_INLINED { return hn::LoadU(d, w_row + r * p.w_row + s * p.w_column); },
+        [=](int64_t r, int s)
+            METALCONV_INLINED { return hn::LoadU(d, w_row + r * p.w_row + s * p.w_column); },
         sum[0]);
   } else {
     for (int64_t r = 0; r < p.rows; ++r, x_row += p.x_row, w_row += p.w_row) {
@@ -181,8 +184,7 @@ HWY_INLINE void PixelTile(D d, const Pixels& p, int64_t q, int64_t c) {
   HWY_UNROLL(8)
   for (int i = 0; i < kCount; ++i, y += p.y_pixel) {
     HWY_UNROLL(4)
-    for (int v = 0; v < kWide; ++v)
-      hn::StoreU(Activate(d, sum[v][i], p.clamp), d, y + v * lanes);
+    for (int v = 0; v < kWide; ++v) hn::StoreU(Activate(d, sum[v][i], p.clamp), d, y + v * lanes);
   }
 }
 
