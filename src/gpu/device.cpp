@@ -15,6 +15,7 @@ class GpuDevice final : public Device {
     info_.facts.merge(parts.facts);
     for (const ConvKernel& kernel : conv_kernels())
       registry_.add(make_row(kernel, *runtime_, cache_));
+    for (KernelRow& row : parts.own) registry_.add(std::move(row));
     for (KernelRow& row : parts.vendor) registry_.add(std::move(row));
   }
 

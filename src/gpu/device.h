@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A Device over any GPU runtime: our kernels' rows, then the vendor's.
+// A Device over any GPU runtime: our kernels' rows, those of its own, then the vendor's.
 #pragma once
 
 #include <map>
@@ -15,6 +15,7 @@ namespace metalconv::gpu {
 
 struct DeviceParts {
   std::unique_ptr<Runtime> runtime;
+  std::vector<KernelRow> own;  ///< ours that this device alone has; may refer to the runtime, too
   std::vector<KernelRow> vendor;  ///< may refer to the runtime, which outlives them
   std::map<std::string, std::string> facts;
   bool timed = true;  ///< false: for truth, not for speed, and without roofs
