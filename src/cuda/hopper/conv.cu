@@ -40,6 +40,8 @@ enum {
   X_BYTES = ROWS * 128,
   W_BYTES = COLUMNS * 128 * WEIGHT_PLANES,
   STAGE_BYTES = HALO ? W_BYTES : X_BYTES + W_BYTES,
+  // Of a row, 32 bytes for each product of a tap: rows may be filled in part where channels are few.
+  X_CHUNKS = 2 * K_STEPS,
   GATHERS = ROWS / 16,  // rows that a producing thread fetches a chunk of
   SUMS = COLUMNS / 2,   // of a thread, for each row block
   // Sums pass through shared memory this many columns at a time.
@@ -191,7 +193,7 @@ struct Term {
 FN Term term_of(int image, int place, const HopperParams& p) {
 #if HALO
   const int taps = p.R * p.S;
-  return {image % taps, image / taps * 8 + place};
+  return {place < X_CHUNKS ? image % taps : taps, image / taps * X_CHUNKS + place};
 #else
   const int chunks = p.C / p.groups / IN_CHUNK, number = image * 8 + place;
   return {number / chunks, number % chunks};
@@ -395,7 +397,8 @@ FN void produce(const elem* __restrict__ x, const char* __restrict__ packed,
 // each tap.
 FN void produce(const elem* __restrict__ x, const char* __restrict__ packed,
                 const HopperParams& p, const Shared& shared) {
-  const int t = threadIdx.x % 128, chunk = t % 8, row0 = t / 8;
+  enum { PASS = 128 / X_CHUNKS };  // rows at once
+  const int t = threadIdx.x % 128, chunk = t % X_CHUNKS, row0 = t / X_CHUNKS;
   const int C = p.C / p.groups, taps = p.R * p.S;
   const Geometry geometry = geometry_of(p);
   const word place = row0 * 128 + ((chunk ^ (row0 & 7)) * 16);
@@ -412,12 +415,12 @@ FN void produce(const elem* __restrict__ x, const char* __restrict__ packed,
     for (int slab = item.first; slab < item.last; ++slab) {
       barrier_wait(x_empty(shared, buffer), parity ^ 1);
       word to = shared.stages + buffer * p.x_bytes + place;
-      const elem* from = x + item.g * C + (slab * 8 + chunk) * IN_CHUNK;
+      const elem* from = x + item.g * C + (slab * X_CHUNKS + chunk) * IN_CHUNK;
 #pragma unroll 4
-      for (int i = row0; i < p.halo_rows; i += 16) {
+      for (int i = row0; i < p.halo_rows; i += PASS) {
         const int offset = input_of(i, corner, geometry, p);
         copy_or_load(to, from + (offset < 0 ? 0 : offset), offset >= 0, p);
-        to += 16 * 128;
+        to += PASS * 128;
       }
       if (!p.x_aligned) publish();
       asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(
@@ -503,6 +506,10 @@ FN void store(float (&sums)[ROW_BLOCKS][SUMS], const Item& item, const elem* __r
 #pragma unroll
   for (int b = 0; b < ROW_BLOCKS; ++b) {
     const int row0 = (group * ROW_BLOCKS + b) * 64 + warp * 16;  // of the tile
+    int pixels[STORES];
+#pragma unroll
+    for (int i = 0; i < STORES; ++i)
+      pixels[i] = pixel_of(row0 + (i * 32 + lane) / ROW_CHUNKS, item, geometry, p);
 #pragma unroll
     for (int c0 = 0; c0 < COLUMNS; c0 += SCRATCH_COLUMNS) {
       if (first_channel + c0 >= K) continue;
@@ -551,9 +558,8 @@ FN void store(float (&sums)[ROW_BLOCKS][SUMS], const Item& item, const elem* __r
                      : "=r"(v[0]), "=r"(v[1]), "=r"(v[2]), "=r"(v[3])
                      : "r"(scratch + row * 128 + ((chunk ^ (row & 7)) * 16))
                      : "memory");
-        const int pixel = pixel_of(row0 + row, item, geometry, p);
-        if (pixel < 0 || k >= K) continue;
-        out_elem* to = y + (long long)pixel * p.K + item.g * K + k;
+        if (pixels[i] < 0 || k >= K) continue;
+        out_elem* to = y + (long long)pixels[i] * p.K + item.g * K + k;
         if (p.y_aligned) {
           *(uint4*)to = make_uint4(v[0], v[1], v[2], v[3]);
         } else {
@@ -574,13 +580,13 @@ FN void store(float (&sums)[ROW_BLOCKS][SUMS], const Item& item, const elem* __r
 }
 
 #if KIND >= 2
-// A warp's 16 x 32 factors of a row block that begins at row `first`, as the units want them in registers: four
-// times 16 x 8.
-FN void load_rows(word (&to)[4][4], word rows, int first, wide row_stride) {
+// A warp's factors of a row block that begins at row `first`, 16 rows, as the units want them in
+// registers: 16 x 8 for each product.
+FN void load_rows(word (&to)[K_STEPS][4], word rows, int first, wide row_stride) {
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4;
   const int row = first + (warp * 2 + lane / 8 % 2) * int(row_stride >> 35) + lane % 8;
 #pragma unroll
-  for (int k = 0; k < 4; ++k) {
+  for (int k = 0; k < K_STEPS; ++k) {
     const int chunk = 2 * k + lane / 16;
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(to[k][0]), "=r"(to[k][1]), "=r"(to[k][2]), "=r"(to[k][3])
@@ -665,7 +671,8 @@ FN void consume(const elem* __restrict__ x, const char* __restrict__ packed,
         for (int b = 0; b < ROW_BLOCKS; ++b) {
           const wide left = descriptor(rows + (blocks[b] + shift) * 128) | row_stride;
 #pragma unroll
-          for (int k = 0; k < 4; ++k) wgmma(products[b], left + 2 * k, right + 2 * k, k > 0 || more);
+          for (int k = 0; k < K_STEPS; ++k)
+            wgmma(products[b], left + 2 * k, right + 2 * k, k > 0 || more);
         }
         commit_products();
         wait_products<1>();
@@ -676,12 +683,12 @@ FN void consume(const elem* __restrict__ x, const char* __restrict__ packed,
         done = empty(shared, ring.stage);
         more = 1;
 #else
-        word high[ROW_BLOCKS][4][4], low[ROW_BLOCKS][4][4];
+        word high[ROW_BLOCKS][K_STEPS][4], low[ROW_BLOCKS][K_STEPS][4];
 #pragma unroll
         for (int b = 0; b < ROW_BLOCKS; ++b) {
           load_rows(high[b], rows, blocks[b] + shift, row_stride);
 #pragma unroll
-          for (int i = 0; i < 16; ++i) {
+          for (int i = 0; i < 4 * K_STEPS; ++i) {
             const float v = float_of(high[b][i / 4][i % 4]), rounded = upper(v);
             high[b][i / 4][i % 4] = bits_of(rounded);
             low[b][i / 4][i % 4] = bits_of(v - rounded);
@@ -689,7 +696,7 @@ FN void consume(const elem* __restrict__ x, const char* __restrict__ packed,
         }
         begin_products();
 #pragma unroll
-        for (int k = 0; k < 4; ++k) {
+        for (int k = 0; k < K_STEPS; ++k) {
 #pragma unroll
           for (int b = 0; b < ROW_BLOCKS; ++b) {
 #if KIND == 3
@@ -711,7 +718,7 @@ FN void consume(const elem* __restrict__ x, const char* __restrict__ packed,
         for (int b = 0; b < ROW_BLOCKS; ++b) {
           keep(products[b]);
 #pragma unroll
-          for (int i = 0; i < 16; ++i) {
+          for (int i = 0; i < 4 * K_STEPS; ++i) {
             asm volatile("" ::"r"(high[b][i / 4][i % 4]));
             if (KIND == 3) asm volatile("" ::"r"(low[b][i / 4][i % 4]));
           }

@@ -41,7 +41,7 @@ struct Tile {
   bool halo = false;  ///< inputs are fetched once for all taps
   bool lines = false;
   int64_t tile_h = 0, tile_w = 0, cover_h = 0, cover_w = 0, pitch = 1, halo_rows = 0;
-  int64_t tiles = 0, blocks = 0, steps = 0, stages = 0, splits = 1;
+  int64_t tiles = 0, blocks = 0, steps = 0, stages = 0, splits = 1, k_steps = 4;
 
   int64_t x_bytes() const { return ceil_div(halo_rows * kRowBytes, 1024) * 1024; }
 };
@@ -62,9 +62,16 @@ int64_t stage_bytes(const Tile& t, Kind kind) {
   return weight_bytes(t.shape, kind) + (t.halo ? 0 : t.shape.rows() * kRowBytes);
 }
 
+/// Products of 32 bytes of a row, in a step with shared inputs: 4, or 2 or 1 where channels want
+/// it.
+int64_t k_steps(const ConvProblem& p, Kind kind) {
+  const int64_t all = p.C_per_group() * element_size(kind) / 32;
+  return all % 4 == 0 ? 4 : all % 2 == 0 ? 2 : 1;
+}
+
 bool may_halo(const ConvProblem& p, Kind kind) {
   return p.stride_h == 1 && p.stride_w == 1 && p.R * p.S > 1 &&
-         p.C_per_group() * element_size(kind) % kRowBytes == 0;
+         p.C_per_group() * element_size(kind) % 32 == 0;
 }
 
 /// The ways in which a shape can cover the outputs; those that shared memory has no room for too.
@@ -79,7 +86,8 @@ std::vector<Tile> tiles_of(const ConvProblem& p, Kind kind, const Shape& shape) 
   all.push_back(t);
   if (!may_halo(p, kind) || shape.blocks > 2) return all;
   t.halo = true;
-  t.steps = p.C_per_group() / row_channels;
+  t.k_steps = k_steps(p, kind);
+  t.steps = p.C_per_group() * element_size(kind) / 32 / t.k_steps;
   const int64_t reach_h = (p.R - 1) * p.dilation_h, reach_w = (p.S - 1) * p.dilation_w;
   // Positions one after the other: zeros between two lines, or images, are of both.
   t.lines = true;
@@ -116,12 +124,14 @@ double cycles(const ConvProblem& p, Kind kind, const Tile& t, double units) {
   const double slow = kind == Kind::f32 ? 1.27 * 3 : rounds ? 1.28 : 1.37;
   const double factors = t.shape.row_blocks * (kind == Kind::f32 ? 1450 : rounds ? 260 : 240);
   const double rows = double(t.shape.rows()), columns = t.shape.columns;
-  const double products = rows * std::max(columns, 32.0) * 64 / kProducts * slow;
+  const double products =
+      rows * std::max(columns, 32.0) * 16 * double(t.k_steps) / kProducts * slow;
   const double weights = kWeights * double(weight_bytes(t.shape, kind));
   const double taps = double(p.R * p.S), steps = double(ceil_div(t.steps, t.splits));
-  const double step = t.halo ? std::max(taps * std::max({products, weights, factors}) + kSlab,
-                                        kHalo * double(t.halo_rows * kRowBytes) + taps * weights)
-                             : std::max({products, kGather * rows * kRowBytes + weights, factors});
+  const double step = t.halo
+                          ? std::max(taps * std::max({products, weights, factors}) + kSlab,
+                                     kHalo * double(t.halo_rows * 32 * t.k_steps) + taps * weights)
+                          : std::max({products, kGather * rows * kRowBytes + weights, factors});
   const double work = steps * step;
   const double ending = kTile + kOutput * rows * columns * (rounds || t.splits > 1 ? 2 : 1);
   const int64_t items = t.tiles * t.blocks * p.groups * t.splits;
@@ -261,6 +271,7 @@ Recipe recipe(const ConvProblem& p, std::uint32_t multiprocessors) {
                                                     {"COLUMNS", t.shape.columns},
                                                     {"STAGES", t.stages},
                                                     {"BLOCKS", t.shape.blocks},
+                                                    {"K_STEPS", t.k_steps},
                                                     {"PARTIAL", t.splits > 1}};
   for (const auto& [name, value] : macros) recipe.macros[name] = std::to_string(value);
   // Of the registers that blocks may have, fetching needs few.
