@@ -2,6 +2,7 @@
 // A Device over any GPU runtime: our kernels' rows, those of its own, then the vendor's.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -16,6 +17,7 @@ namespace metalconv::gpu {
 struct DeviceParts {
   std::unique_ptr<Runtime> runtime;
   std::vector<KernelRow> own;  ///< ours that this device alone has; may refer to the runtime, too
+  std::function<std::vector<RoofProbe>()> own_roofs;  ///< may be null
   std::vector<KernelRow> vendor;  ///< may refer to the runtime, which outlives them
   std::map<std::string, std::string> facts;
   bool timed = true;  ///< false: for truth, not for speed, and without roofs

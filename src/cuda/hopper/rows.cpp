@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <initializer_list>
 #include <map>
 #include <mutex>
 #include <span>
@@ -33,35 +35,56 @@ std::string_view file(std::string_view name) {
   throw Error(ErrorCode::invalid_argument, fmt::format("there is no kernel file '{}'", name));
 }
 
-/// What conv.cu is for one set of macros.
+/// Machine code on the device.
 class Module {
  public:
-  Module(const SharedContext& context, const std::vector<char>& image, std::size_t shared_bytes)
+  Module(const SharedContext& context, const std::vector<char>& image)
       : context_(context), module_(context, &Driver::module_unload) {
     const Current current(*context_);
     const Driver& cu = context_->driver();
     cu.call(cu.module_load, module_.receive(), static_cast<const void*>(image.data()));
-    for (auto& [name, function] :
-         {std::pair("hopper_conv", &conv), {"hopper_pack", &pack}, {"hopper_split", &split}})
-      cu.call(cu.module_function, function, module_.get(), name);
-    allow(shared_bytes);
   }
 
-  /// As much dynamic shared memory for `conv`, or more.
-  void allow(std::size_t bytes) {
-    if (bytes <= allowed_) return;
+  Handle function(const char* name) const {
+    const Current current(*context_);
+    Handle function = nullptr;
+    context_->driver().call(context_->driver().module_function, &function, module_.get(), name);
+    return function;
+  }
+  /// As much dynamic shared memory for a function.
+  void allow(Handle function, std::size_t bytes) const {
     const Current current(*context_);
     const Driver& cu = context_->driver();
-    cu.call(cu.function_set_attribute, conv, kMaxDynamicShared, int(bytes));
-    allowed_ = bytes;
+    cu.call(cu.function_set_attribute, function, kMaxDynamicShared, int(bytes));
   }
-
-  Handle conv = nullptr, pack = nullptr, split = nullptr;
 
  private:
   SharedContext context_;
   Owned module_;
+};
+
+/// conv.cu's.
+class ConvModule {
+ public:
+  ConvModule(const SharedContext& context, const std::vector<char>& image)
+      : module_(context, image),
+        conv(module_.function("hopper_conv")),
+        pack(module_.function("hopper_pack")),
+        split(module_.function("hopper_split")) {}
+
+  /// As much dynamic shared memory for `conv`, or more.
+  void allow(std::size_t bytes) {
+    if (bytes <= allowed_) return;
+    module_.allow(conv, bytes);
+    allowed_ = bytes;
+  }
+
+ private:
+  Module module_;
   std::size_t allowed_ = 0;
+
+ public:
+  const Handle conv, pack, split;
 };
 
 /// Keeps what it has compiled. Threads that ask at once wait for each other.
@@ -70,15 +93,19 @@ class Modules {
   Modules(SharedContext context, const Places& places)
       : context_(std::move(context)), compiler_(places, context_->driver_version()) {}
 
-  const Module& get(const Recipe& recipe, const ConvProblem& problem) {
+  const ConvModule& get(const Recipe& recipe, const ConvProblem& problem) {
     const std::lock_guard lock(mutex_);
     const gpu::Macros key = macros(recipe, problem);
     auto& module = modules_[key];
     if (!module)
-      module = std::make_unique<Module>(
-          context_, compiler_.compile(source(recipe), key, kCapability, true), recipe.shared_bytes);
+      module = std::make_unique<ConvModule>(
+          context_, compiler_.compile(source(recipe), key, kCapability, true));
     module->allow(recipe.shared_bytes);
     return *module;
+  }
+  std::shared_ptr<const Module> compile(const gpu::Source& text, const gpu::Macros& all) const {
+    return std::make_shared<const Module>(context_,
+                                          compiler_.compile(text, all, kCapability, true));
   }
   const SharedContext& context() const { return context_; }
 
@@ -86,7 +113,7 @@ class Modules {
   SharedContext context_;
   Compiler compiler_;
   std::mutex mutex_;
-  std::map<gpu::Macros, std::unique_ptr<Module>> modules_;
+  std::map<gpu::Macros, std::unique_ptr<ConvModule>> modules_;
 };
 
 bool aligned(const Memory& memory, std::size_t bytes) {
@@ -94,6 +121,15 @@ bool aligned(const Memory& memory, std::size_t bytes) {
 }
 DevicePointer pointer(const Memory& memory) {
   return memory.handle ? pointer_of(memory.address()) : 0;
+}
+
+void start(const Context& context, Queue& queue, Handle kernel, unsigned groups, unsigned threads,
+           std::size_t shared, void** values) {
+  if (groups == 0) return;
+  const Current current(context);
+  const Driver& cu = context.driver();
+  cu.call(cu.launch, kernel, groups, 1u, 1u, threads, 1u, 1u, unsigned(shared), stream_of(queue),
+          values, static_cast<void**>(nullptr));
 }
 
 class HopperConv final : public PreparedConv {
@@ -157,12 +193,7 @@ class HopperConv final : public PreparedConv {
 
   void start(Queue& queue, Handle kernel, unsigned groups, unsigned threads, std::size_t shared,
              void** values) const {
-    if (groups == 0) return;
-    const Context& context = *modules_->context();
-    const Current current(context);
-    const Driver& cu = context.driver();
-    cu.call(cu.launch, kernel, groups, 1u, 1u, threads, 1u, 1u, unsigned(shared), stream_of(queue),
-            values, static_cast<void**>(nullptr));
+    hopper::start(*modules_->context(), queue, kernel, groups, threads, shared, values);
   }
 
   std::size_t size_;
@@ -170,8 +201,32 @@ class HopperConv final : public PreparedConv {
   bool bias_;
   Recipe recipe_;
   std::shared_ptr<Modules> modules_;
-  const Module& module_;
+  const ConvModule& module_;
 };
+
+constexpr int kRoofColumns = 256;
+
+RoofProbe roof(const Modules& modules, Kind kind, std::uint32_t multiprocessors) {
+  constexpr int kRounds = 1000;
+  constexpr std::size_t kShared = 1024 + (128 + kRoofColumns) * 128;
+  const auto module = modules.compile(
+      roof_source(kind),
+      {{"KIND", std::to_string(int(kind))}, {"COLUMNS", std::to_string(kRoofColumns)}});
+  const Handle kernel = module->function("hopper_roof");
+  module->allow(kernel, kShared);
+  const auto run = [module, kernel, multiprocessors, context = modules.context()](Queue& queue) {
+    DevicePointer y = 0;  // nothing is written
+    float none = -1;
+    int rounds = kRounds;
+    void* values[] = {&y, &none, &rounds};
+    start(*context, queue, kernel, multiprocessors, 256, kShared, values);
+  };
+  // Two warpgroups, 16 products of 64 rows and 32 bytes of each a round.
+  const double depth = kind == Kind::tf32 ? 8 : 16;
+  const double work = 2.0 * 64 * kRoofColumns * depth * 16 * 2 * kRounds * multiprocessors;
+  const char* names[] = {"matrix f16", "matrix bf16", "matrix tf32"};
+  return {names[int(kind)], "wgmma, 64 x 256", 0, work, run};
+}
 
 /// Half of what nominal_seconds() says: these were measured where others are estimated.
 double cost(const ConvProblem& p) {
@@ -211,6 +266,11 @@ gpu::Source source(const Recipe& recipe) {
           fmt::format("{}{}#line 1\n{}", file("params.h"), recipe.prelude, file("conv.cu"))};
 }
 
+gpu::Source roof_source(Kind kind) {
+  return {"cuda/hopper/roof.cu",
+          fmt::format("{}#line 1\n{}", wgmma_text(kind, kRoofColumns), file("roof.cu"))};
+}
+
 gpu::Macros macros(const Recipe& recipe, const ConvProblem& problem) {
   gpu::Macros macros = recipe.macros;
   macros["BIAS"] = problem.bias ? "1" : "0";
@@ -218,13 +278,20 @@ gpu::Macros macros(const Recipe& recipe, const ConvProblem& problem) {
   return macros;
 }
 
-std::vector<KernelRow> rows(const SharedContext& context, const Places& places,
-                            const gpu::Limits& limits) {
+Parts parts(const SharedContext& context, const Places& places, const gpu::Limits& limits) {
   if (context->capability() != kCapability) return {};
   const auto modules = std::make_shared<Modules>(context, places);
-  return {row("hopper", "implicit matrix product by Hopper's wgmma: f16, bf16, and f32 as tf32",
-              false, modules, limits),
-          row("hopper_f32", "the same in f32: three tf32 products for one", true, modules, limits)};
+  const auto roofs = [modules, limits] {
+    std::vector<RoofProbe> probes;
+    for (const Kind kind : {Kind::f16, Kind::bf16, Kind::tf32})
+      probes.push_back(roof(*modules, kind, limits.compute_units));
+    return probes;
+  };
+  return {
+      {row("hopper", "implicit matrix product by Hopper's wgmma: f16, bf16, and f32 as tf32", false,
+           modules, limits),
+       row("hopper_f32", "the same in f32: three tf32 products for one", true, modules, limits)},
+      roofs};
 }
 
 }  // namespace metalconv::cuda::hopper

@@ -113,16 +113,16 @@ std::vector<Tile> tiles_of(const ConvProblem& p, Kind kind, const Shape& shape) 
 /// Of the GPU. Fitted to 300 times of kernels on an H100, see docs/design.md.
 double cycles(const ConvProblem& p, Kind kind, const Tile& t, double units) {
   constexpr double kProducts = 2048;       // of 2 bytes, in a cycle of a multiprocessor
-  constexpr double kGather = 55.0 / 1024;  // a byte of inputs, by chunks of 16 bytes
-  constexpr double kWeights = 7.0 / 1024;  // a byte of weights, in bulk
-  constexpr double kHalo = 60.0 / 1024;    // a byte of inputs under a tile
-  constexpr double kSlab = 700;            // to begin on other channels
-  constexpr double kTile = 1800, kOutput = 90.0 / 1024;  // to store the sums
-  constexpr double kStart = 6000, kSplit = 400;
-  constexpr double kPartials = 15, kMemory = 12;  // bytes in a cycle
+  constexpr double kGather = 50.0 / 1024;  // a byte of inputs, by chunks of 16 bytes
+  constexpr double kWeights = 8.4 / 1024;  // a byte of weights, in bulk
+  constexpr double kHalo = 57.0 / 1024;    // a byte of inputs under a tile
+  constexpr double kSlab = 785;            // to begin on other channels
+  constexpr double kTile = 3400, kOutput = 53.0 / 1024;  // to store the sums
+  constexpr double kStart = 6000, kSplit = 530;
+  constexpr double kPartials = 20, kMemory = 12;  // bytes in a cycle
   const bool rounds = kind == Kind::tf32 || kind == Kind::f32;
-  const double slow = kind == Kind::f32 ? 1.27 * 3 : rounds ? 1.28 : 1.37;
-  const double factors = t.shape.row_blocks * (kind == Kind::f32 ? 1450 : rounds ? 260 : 240);
+  const double slow = kind == Kind::f32 ? 1.14 * 3 : rounds ? 1.17 : 1.15;
+  const double factors = t.shape.row_blocks * (kind == Kind::f32 ? 1040 : rounds ? 197 : 218);
   const double rows = double(t.shape.rows()), columns = t.shape.columns;
   const double products =
       rows * std::max(columns, 32.0) * 16 * double(t.k_steps) / kProducts * slow;
@@ -141,7 +141,8 @@ double cycles(const ConvProblem& p, Kind kind, const Tile& t, double units) {
     total += std::max(std::ceil(double(rest) / units) * work, work) + ending;
   if (t.splits > 1)
     total += kSplit + double(p.y_elements()) * 8 * double(t.splits) / units / kPartials;
-  return std::max(total, kStart + p.min_bytes() / units / kMemory);
+  // Where memory decides, still the one with less else to do.
+  return std::max(total, kStart + p.min_bytes() / units / kMemory) + total / 10;
 }
 
 Tile choose(const ConvProblem& p, Kind kind, double units) {
@@ -202,29 +203,6 @@ std::string numbered(int first, int count) {
   return text;
 }
 
-/// The function wgmma(), whose instruction has a register for each sum of a thread: too many to be
-/// written down for each width.
-std::string wgmma_text(Kind kind, int columns) {
-  const int sums = columns / 2;
-  const bool halves = kind == Kind::f16 || kind == Kind::bf16;
-  const char* type = kind == Kind::f16 ? "f16" : kind == Kind::bf16 ? "bf16" : "tf32";
-  std::string outputs;
-  for (int i = 0; i < sums; ++i) outputs += fmt::format("{}\"+f\"(d[{}])", i > 0 ? ", " : "", i);
-  const int left = halves ? 1 : 4;  // operands: a descriptor, or registers
-  return fmt::format(
-      "static __device__ __forceinline__ void wgmma(float (&d)[{0}], {1}, unsigned long long b, "
-      "int add) {{\n"
-      "  asm volatile(\"{{ .reg .pred p; setp.ne.b32 p, %{2}, 0; "
-      "wgmma.mma_async.sync.aligned.m64n{3}k{4}.f32.{5}.{5} {{{6}}}, {7}, %{8}, p, 1, 1{9}; }}\"\n"
-      "    : {10} : {11}, \"l\"(b), \"r\"(add));\n"
-      "}}\n",
-      sums, halves ? "unsigned long long a" : "const unsigned int (&a)[4]", sums + left + 1,
-      columns, halves ? 16 : 8, type, numbered(0, sums),
-      halves ? numbered(sums, 1) : "{" + numbered(sums, 4) + "}", sums + left,
-      halves ? ", 0, 0" : "", outputs,
-      halves ? "\"l\"(a)" : "\"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3])");
-}
-
 std::string detail_of(const Tile& t) {
   std::string text =
       fmt::format("tile of {} pixels x {} channels, ", t.shape.rows(), t.shape.columns);
@@ -244,6 +222,29 @@ Kind kind_of(const ConvProblem& p) {
   if (p.dtype == DType::f16) return Kind::f16;
   if (p.dtype == DType::bf16) return Kind::bf16;
   return p.precision == Precision::tf32 ? Kind::tf32 : Kind::f32;
+}
+
+// The instruction has a register for each sum of a thread: too many to be written down for each
+// width.
+std::string wgmma_text(Kind kind, int columns) {
+  const int sums = columns / 2;
+  const bool halves = kind == Kind::f16 || kind == Kind::bf16;
+  const char* type = kind == Kind::f16 ? "f16" : kind == Kind::bf16 ? "bf16" : "tf32";
+  std::string outputs;
+  for (int i = 0; i < sums; ++i) outputs += fmt::format("{}\"+f\"(d[{}])", i > 0 ? ", " : "", i);
+  const int left = halves ? 1 : 4;  // operands: a descriptor, or registers
+  return fmt::format(
+      "static __device__ __forceinline__ void wgmma(float (&d)[{0}], {1}, unsigned long long b, "
+      "int add) {{\n"
+      "  asm volatile(\"{{ .reg .pred p; setp.ne.b32 p, %{2}, 0; "
+      "wgmma.mma_async.sync.aligned.m64n{3}k{4}.f32.{5}.{5} {{{6}}}, {7}, %{8}, p, 1, 1{9}; }}\"\n"
+      "    : {10} : {11}, \"l\"(b), \"r\"(add));\n"
+      "}}\n",
+      sums, halves ? "unsigned long long a" : "const unsigned int (&a)[4]", sums + left + 1,
+      columns, halves ? 16 : 8, type, numbered(0, sums),
+      halves ? numbered(sums, 1) : "{" + numbered(sums, 4) + "}", sums + left,
+      halves ? ", 0, 0" : "", outputs,
+      halves ? "\"l\"(a)" : "\"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3])");
 }
 
 std::string refusal(const ConvProblem& p) {

@@ -29,6 +29,9 @@ struct Recipe {
   std::string detail;             ///< in words, for reports
 };
 
+/// The function wgmma() for tiles of that many columns: the kernels' text follows it.
+std::string wgmma_text(Kind kind, int columns);
+
 /// Empty, or why the kernels do not do the problem.
 std::string refusal(const ConvProblem& problem);
 
