@@ -113,6 +113,7 @@ std::vector<Tile> tiles_of(const ConvProblem& p, Kind kind, const Shape& shape) 
 /// Of the GPU. Fitted to 300 times of kernels on an H100, see docs/design.md.
 double cycles(const ConvProblem& p, Kind kind, const Tile& t, double units) {
   constexpr double kProducts = 2048;       // of 2 bytes, in a cycle of a multiprocessor
+  constexpr double kNarrow = 16;           // columns' worth of reading the rows
   constexpr double kGather = 50.0 / 1024;  // a byte of inputs, by chunks of 16 bytes
   constexpr double kWeights = 8.4 / 1024;  // a byte of weights, in bulk
   constexpr double kHalo = 57.0 / 1024;    // a byte of inputs under a tile
@@ -121,17 +122,21 @@ double cycles(const ConvProblem& p, Kind kind, const Tile& t, double units) {
   constexpr double kStart = 6000, kSplit = 530;
   constexpr double kPartials = 20, kMemory = 12;  // bytes in a cycle
   const bool rounds = kind == Kind::tf32 || kind == Kind::f32;
-  const double slow = kind == Kind::f32 ? 1.14 * 3 : rounds ? 1.17 : 1.15;
-  const double factors = t.shape.row_blocks * (kind == Kind::f32 ? 1040 : rounds ? 197 : 218);
+  const double slow = kind == Kind::f32 ? 1.05 * 3 : 1.05;
+  const double factors = t.shape.row_blocks * (0.4 + 0.15 * double(t.k_steps)) *
+                         (kind == Kind::f32 ? 1040
+                          : rounds          ? 197
+                                            : 218);
   const double rows = double(t.shape.rows()), columns = t.shape.columns;
-  const double products =
-      rows * std::max(columns, 32.0) * 16 * double(t.k_steps) / kProducts * slow;
+  const double products = rows * (columns + kNarrow) * 16 * double(t.k_steps) / kProducts * slow;
   const double weights = kWeights * double(weight_bytes(t.shape, kind));
   const double taps = double(p.R * p.S), steps = double(ceil_div(t.steps, t.splits));
+  // Rows of several taps come from several places.
+  const double gather = kGather * (p.C_per_group() * element_size(kind) < kRowBytes ? 1.5 : 1);
   const double step = t.halo
                           ? std::max(taps * std::max({products, weights, factors}) + kSlab,
                                      kHalo * double(t.halo_rows * 32 * t.k_steps) + taps * weights)
-                          : std::max({products, kGather * rows * kRowBytes + weights, factors});
+                          : std::max({products, gather * rows * kRowBytes + weights, factors});
   const double work = steps * step;
   const double ending = kTile + kOutput * rows * columns * (rounds || t.splits > 1 ? 2 : 1);
   const int64_t items = t.tiles * t.blocks * p.groups * t.splits;
@@ -153,6 +158,8 @@ Tile choose(const ConvProblem& p, Kind kind, double units) {
   const std::span<const Shape> shapes =
       kind == Kind::f32 ? std::span<const Shape>(kShapesF32) : std::span<const Shape>(kShapes);
   for (const Shape& shape : shapes) {
+    // No tile of which half and more would be empty, where there is a narrower one.
+    if (shape.columns > 16 && shape.columns >= 2 * ceil_div(p.K_per_group(), 16) * 16) continue;
     for (Tile t : tiles_of(p, kind, shape)) {
       const int64_t room = shared_limit(shape.blocks) - fixed_bytes(t);
       t.stages = std::min(room / stage_bytes(t, kind), kMaxStages);
