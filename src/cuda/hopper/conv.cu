@@ -9,7 +9,7 @@
 //
 // Before this text come params.h and what wgmma_text() makes for the tile.
 // Macros: KIND (0 f16, 1 bf16, 2 tf32, 3 f32 as three products of tf32); COLUMNS, channels of a
-// tile; ROW_BLOCKS, of 64 pixels in a warpgroup; CONSUMERS, warpgroups that multiply; STAGES; 
+// tile; ROW_BLOCKS, of 64 pixels in a warpgroup; CONSUMERS, warpgroups that multiply; STAGES;
 // stages that are on their way; BLOCKS, on a multiprocessor; PARTIAL: 1, sums go to y as f32
 // without an epilogue; BIAS; ACTIVATION (0 none, 1 relu, 2 relu6, 3 silu).
 
@@ -40,7 +40,8 @@ enum {
   X_BYTES = ROWS * 128,
   W_BYTES = COLUMNS * 128 * WEIGHT_PLANES,
   STAGE_BYTES = HALO ? W_BYTES : X_BYTES + W_BYTES,
-  // Of a row, 32 bytes for each product of a tap: rows may be filled in part where channels are few.
+  // Of a row, 32 bytes for each product of a tap: rows may be filled in part where channels are
+  // few.
   X_CHUNKS = 2 * K_STEPS,
   GATHERS = ROWS / 16,  // rows that a producing thread fetches a chunk of
   SUMS = COLUMNS / 2,   // of a thread, for each row block
@@ -53,6 +54,8 @@ enum {
 
 FN float float_of(word bits) { return __uint_as_float(bits); }
 FN word bits_of(float v) { return __float_as_uint(v); }
+
+FN bool is_finite(float v) { return (bits_of(v) & 0x7F800000u) != 0x7F800000u; }
 
 FN float to_float(elem v) {
 #if KIND == 0
@@ -76,12 +79,16 @@ FN word two_halves(float low, float high) {
   return v;
 }
 
-// The nearest tf32; infinities, NaN and what would round up to infinity lose their last bits only.
+// The nearest tf32, ties away from zero. Infinities and NaN stay; what lies within half a step of
+// the largest float becomes infinite.
 FN float upper(float v) {
-  const word bits = bits_of(v), rounded = bits + 0x1000u;
-  const bool finite = (rounded & 0x7F800000u) != 0x7F800000u;
-  if (KIND == 3 || finite) return float_of((finite ? rounded : bits) & 0xFFFFE000u);
-  return (bits & 0x7F800000u) != 0x7F800000u ? float_of(rounded & 0xFFFFE000u) : v;
+#if KIND >= 2
+  word bits;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(v));
+  return float_of(bits & 0xFFFFE000u);
+#else
+  return v;
+#endif
 }
 
 // ---- shared memory and its barriers ----
@@ -112,16 +119,8 @@ FN bool barrier_done(word barrier, word parity) {
   return done != 0;
 }
 FN void barrier_wait(word barrier, word parity) {
-#ifdef WATCHDOG
-  for (int tries = 0; !barrier_done(barrier, parity); ++tries)
-    if (tries > 1 << 16) {
-      if (threadIdx.x % 32 == 0) printf("stuck block %d thread %d barrier %u parity %u\n", blockIdx.x, threadIdx.x, barrier, parity);
-      __trap();
-    }
-#else
   while (!barrier_done(barrier, parity)) {
   }
-#endif
 }
 FN void copy_bulk(word to, const void* from, int bytes, word barrier) {
   asm volatile(
@@ -326,8 +325,8 @@ FN word empty(const Shared& s, int stage) { return s.empty + 8 * stage; }
 
 #if !HALO
 // Fetches one chunk of each of GATHERS rows a step, and the weights.
-FN void produce(const elem* __restrict__ x, const char* __restrict__ packed,
-                const HopperParams& p, const Shared& shared) {
+FN void produce(const elem* __restrict__ x, const char* __restrict__ packed, const HopperParams& p,
+                const Shared& shared) {
   const int t = threadIdx.x % 128, chunk = t % 8, row0 = t / 8;
   const int C = p.C / p.groups, chunks = C / IN_CHUNK;  // of a pixel
   const Geometry geometry = geometry_of(p);
@@ -359,8 +358,7 @@ FN void produce(const elem* __restrict__ x, const char* __restrict__ packed,
     const int e = item.first * 8 + chunk;
     int c = e % chunks, r = e / chunks / p.S, s = e / chunks % p.S;
     const char* weights =
-        packed +
-        ((long long)(item.g * p.blocks + item.block) * p.steps + item.first) * W_BYTES;
+        packed + ((long long)(item.g * p.blocks + item.block) * p.steps + item.first) * W_BYTES;
 #pragma unroll 1
     for (int step = item.first; step < item.last; ++step) {
       barrier_wait(empty(shared, ring.stage), ring.parity ^ 1);
@@ -379,9 +377,9 @@ FN void produce(const elem* __restrict__ x, const char* __restrict__ packed,
       }
       if (!p.x_aligned) publish();
       // Counts once this thread's copies are there.
-      asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(
-                       full(shared, ring.stage))
-                   : "memory");
+      asm volatile(
+          "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(full(shared, ring.stage))
+          : "memory");
       advance(ring);
       c += 8;
       while (c >= chunks && r < p.R) {
@@ -395,8 +393,8 @@ FN void produce(const elem* __restrict__ x, const char* __restrict__ packed,
 #else
 // Fetches the inputs under a tile's windows, 128 bytes of channels at a time, and the weights of
 // each tap.
-FN void produce(const elem* __restrict__ x, const char* __restrict__ packed,
-                const HopperParams& p, const Shared& shared) {
+FN void produce(const elem* __restrict__ x, const char* __restrict__ packed, const HopperParams& p,
+                const Shared& shared) {
   enum { PASS = 128 / X_CHUNKS };  // rows at once
   const int t = threadIdx.x % 128, chunk = t % X_CHUNKS, row0 = t / X_CHUNKS;
   const int C = p.C / p.groups, taps = p.R * p.S;
@@ -423,9 +421,9 @@ FN void produce(const elem* __restrict__ x, const char* __restrict__ packed,
         to += PASS * 128;
       }
       if (!p.x_aligned) publish();
-      asm volatile("cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(
-                       x_full(shared, buffer))
-                   : "memory");
+      asm volatile(
+          "cp.async.mbarrier.arrive.noinc.shared::cta.b64 [%0];" ::"r"(x_full(shared, buffer))
+          : "memory");
       buffer ^= 1;
       parity ^= buffer == 0;
       if (t == 0) {
@@ -471,8 +469,8 @@ static __device__ __noinline__ float direct_sum(const float* x, const char* pack
         column * 128;
     for (int e = 0; e < 32; ++e) {
       const int place = ((e / 4) ^ (column & 7)) * 16 + e % 4 * 4;
-      const float w = *(const float*)(weights + place) +
-                      *(const float*)(weights + COLUMNS * 128 + place);
+      const float w =
+          *(const float*)(weights + place) + *(const float*)(weights + COLUMNS * 128 + place);
       const Term term = term_of(i, e / 4, p);
       const int r = term.tap / p.S, s = term.tap % p.S, c = term.chunk * 4 + e % 4;
       const int h = row * p.stride_h - p.pad_top + r * p.dilation_h;
@@ -490,7 +488,8 @@ static __device__ __noinline__ float direct_sum(const float* x, const char* pack
 // bytes lie beside each other.
 FN void store(float (&sums)[ROW_BLOCKS][SUMS], const Item& item, const elem* __restrict__ x,
               const char* __restrict__ packed, const elem* __restrict__ bias,
-              out_elem* __restrict__ y, const HopperParams& p, const Geometry& geometry, word scratch) {
+              out_elem* __restrict__ y, const HopperParams& p, const Geometry& geometry,
+              word scratch) {
   enum {
     CHUNK = 16 / OUT_SIZE,  // elements
     ROW_CHUNKS = SCRATCH_COLUMNS / CHUNK,
@@ -529,9 +528,9 @@ FN void store(float (&sums)[ROW_BLOCKS][SUMS], const Item& item, const elem* __r
           for (int e = 0; e < 2; ++e) {
             v[e] = sums[b][(c0 + j * 8) / 2 + half * 2 + e];
 #if KIND == 3
-            // Infinities have no upper and lower part: such sums are never finite, and are made
-            // anew.
-            if ((bits_of(v[e]) & 0x7F800000u) == 0x7F800000u && k + e < K) {
+            // Infinities and what rounds up to one have no upper and lower part: such sums are
+            // never finite, and are made anew.
+            if (!is_finite(v[e]) && k + e < K) {
               const int pixel = pixel_of(row0 + row, item, geometry, p);
               if (pixel >= 0) v[e] = direct_sum(x, packed, pixel, column + e, item, p);
             }
@@ -713,7 +712,7 @@ FN void consume(const elem* __restrict__ x, const char* __restrict__ packed,
         wait_products<0>();
         more = 1;
         if (lane == 0) barrier_arrive(empty(shared, ring.stage));
-        // The units read their factors' registers until here.
+          // The units read their factors' registers until here.
 #pragma unroll
         for (int b = 0; b < ROW_BLOCKS; ++b) {
           keep(products[b]);
@@ -776,7 +775,7 @@ extern "C" __global__ void __launch_bounds__(128 * (CONSUMERS + 1), BLOCKS)
   if (threadIdx.x == 0) {
     for (int i = 0; i < STAGES; ++i) {
       barrier_init(full(shared, i), HALO ? 1 : 128 + 1);  // the weights, and fetching threads
-      barrier_init(empty(shared, i), 4 * CONSUMERS);     // warps
+      barrier_init(empty(shared, i), 4 * CONSUMERS);      // warps
     }
 #if HALO
     for (int i = 0; i < 2; ++i) {
@@ -796,8 +795,7 @@ extern "C" __global__ void __launch_bounds__(128 * (CONSUMERS + 1), BLOCKS)
 #ifdef CONSUMER_REGISTERS
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(CONSUMER_REGISTERS));
 #endif
-    consume(x, packed, bias, y, p, shared,
-            scratch + (threadIdx.x / 32 - 4) * SCRATCH_BYTES);
+    consume(x, packed, bias, y, p, shared, scratch + (threadIdx.x / 32 - 4) * SCRATCH_BYTES);
   }
 }
 
@@ -824,9 +822,11 @@ extern "C" __global__ void __launch_bounds__(128)
 #if KIND < 2
   *to = v;
 #else
-  const float rounded = upper(v);
-  *to = rounded;
-  if (KIND == 3) to[COLUMNS * ROW] = (bits_of(v) & 0x7F800000u) == 0x7F800000u ? 0.0f : v - rounded;
+  // The two parts of a finite weight add up to it, for those sums that are made anew.
+  float high = upper(v);
+  if (KIND == 3 && !is_finite(high) && is_finite(v)) high = float_of(bits_of(v) & 0xFFFFE000u);
+  *to = high;
+  if (KIND == 3) to[COLUMNS * ROW] = is_finite(v) ? v - high : 0.0f;
 #endif
 }
 
