@@ -16,11 +16,11 @@ namespace metalconv::gpu {
 
 struct DeviceParts {
   std::unique_ptr<Runtime> runtime;
-  std::vector<KernelRow> own;  ///< ours that this device alone has; may refer to the runtime, too
-  std::function<std::vector<RoofProbe>()> own_roofs;  ///< may be null
   std::vector<KernelRow> vendor;  ///< may refer to the runtime, which outlives them
   std::map<std::string, std::string> facts;
-  bool timed = true;  ///< false: for truth, not for speed, and without roofs
+  bool timed = true;             ///< false: for truth, not for speed, and without roofs
+  std::vector<KernelRow> own{};  ///< ours that this device alone has; may refer to the runtime, too
+  std::function<std::vector<RoofProbe>()> own_roofs{};  ///< null: none
 };
 
 /// Keeps the runtime alive, and destroys the rows before it.
