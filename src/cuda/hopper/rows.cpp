@@ -19,7 +19,7 @@
 
 namespace metalconv::cuda::hopper {
 
-std::span<const EmbeddedFile> files();  // params.h and conv.cu, by CMake
+std::span<const EmbeddedFile> files();  // the kernels' texts, by CMake
 
 namespace {
 
@@ -262,8 +262,10 @@ KernelRow row(const char* name, const char* summary, bool f32,
 }  // namespace
 
 gpu::Source source(const Recipe& recipe) {
-  return {"cuda/hopper/conv.cu",
-          fmt::format("{}{}#line 1\n{}", file("params.h"), recipe.prelude, file("conv.cu"))};
+  std::string text = std::string(file("params.h")) + recipe.prelude;
+  for (const char* name : {"units.cuh", "places.cuh", "conv.cu", "ends.cu"})
+    text += fmt::format("#line 1 \"cuda/hopper/{}\"\n{}", name, file(name));
+  return {"cuda/hopper/conv.cu", text};
 }
 
 gpu::Source roof_source(Kind kind) {
