@@ -159,7 +159,7 @@ std::vector<Roof> measure_roofs(Device& device, int rounds, const Tick& tick) {
     roofs.push_back({device.info().name,
                      p.name,
                      p.path,
-                     p.name == "fma" ? "FLOP/s" : "B/s",
+                     p.working_set_bytes == 0 ? "FLOP/s" : "B/s",
                      p.working_set_bytes,
                      0,
                      {}});
@@ -179,7 +179,7 @@ Floor roofline_floor(const std::vector<Roof>& roofs, const ConvProblem& p, doubl
   const double bytes = p.min_bytes();
   // Cold data comes from memory however small the problem is.
   const double working_set = cold ? HUGE_VAL : bytes;
-  const auto rate = [&](const char* name) {
+  const auto rate = [&](const std::string& name) {
     const Roof* roof = find_roof(roofs, name, working_set);
     return roof ? roof->rate : 0.0;
   };
@@ -189,7 +189,12 @@ Floor roofline_floor(const std::vector<Roof>& roofs, const ConvProblem& p, doubl
   const double best_bytes = std::max({rate("read"), rate("write"), rate("copy")});
   const double memory =
       std::max(seconds(double(p.y_bytes()), rate("write")), seconds(bytes, best_bytes));
-  const double compute = seconds(executed_flops, rate("fma"));
+  // The fastest that the device can multiply in the problem's precision: three products of tf32 are
+  // one of f32.
+  const bool exact = p.dtype == DType::f32 && p.precision == Precision::ieee;
+  const std::string factors(p.dtype == DType::f32 ? "tf32" : to_string(p.dtype));
+  const double matrix = rate("matrix " + factors) / (exact ? 3 : 1);
+  const double compute = seconds(executed_flops, std::max(rate("fma"), matrix));
   if (memory == 0 && compute == 0) return {};
   return {std::max(memory, compute) * 1e6, compute >= memory ? "compute" : "memory"};
 }

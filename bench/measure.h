@@ -41,7 +41,8 @@ std::vector<Samples> measure(const std::vector<Subject*>& subjects, const Measur
 std::vector<Roof> measure_roofs(Device& device, int rounds, const Tick& tick);
 
 /// The least time in microseconds that the roofs allow, and which of them says so: executed
-/// operations over fma; y over write; all bytes over the best of read, write and copy. Byte roofs
+/// operations over fma, or over the rate of matrix units where a device has that and it is higher;
+/// y over write; all bytes over the best of read, write and copy. Byte roofs
 /// are those of the smallest measured working set that holds the problem. 0 and "" without roofs.
 struct Floor {
   double us = 0;

@@ -65,11 +65,12 @@ struct Row {
 /// A rate measured on the device in this run.
 struct Roof {
   std::string device;
-  std::string name;              ///< "write", "read", "copy", "fma"
-  std::string path;              ///< code path
-  std::string unit;              ///< "B/s" or "FLOP/s"
-  double working_set_bytes = 0;  ///< bytes touched: which cache level this is the roof of; 0: fma
-  double rate = 0;               ///< best of the samples
+  std::string name;  ///< "write", "read", "copy", "fma", "matrix f16" ...
+  std::string path;  ///< code path
+  std::string unit;  ///< "B/s" or "FLOP/s"
+  double working_set_bytes =
+      0;            ///< bytes touched: which cache level this is the roof of; 0: operations
+  double rate = 0;  ///< best of the samples
   std::vector<double> samples;
 };
 

@@ -276,6 +276,8 @@ Workload select(const std::vector<std::string>& targets, const Axes& axes) {
            [](ConvProblem* p, Layout v) { return p->layout = v, std::string(to_string(v)); });
   multiply(&cases, axes.dtype,
            [](ConvProblem* p, DType v) { return p->dtype = v, std::string(to_string(v)); });
+  multiply(&cases, axes.precision,
+           [](ConvProblem* p, Precision v) { return p->precision = v, std::string(to_string(v)); });
   for (Case& c : cases) {
     c.problem.validate();
     if (c.name.empty() || c.name.front() == ',') c.name = to_text(c.problem);

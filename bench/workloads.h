@@ -33,6 +33,7 @@ struct Axes {
   std::vector<std::int64_t> batch, channels, outputs, kernel;
   std::vector<Layout> layout;
   std::vector<DType> dtype;
+  std::vector<Precision> precision;
 };
 
 /// The cases for `targets`, each a workload name or a problem text, multiplied by `axes`. A kernel

@@ -56,6 +56,7 @@ void TargetChoice::add_problems_to(CLI::App& app) {
   add_axis(app, "--kernel", axes.kernel, "square kernels, e.g. 3,5 (same padding stays same)");
   add_axis(app, "--layout", layouts, "nchw,nhwc");
   add_axis(app, "--dtype", dtypes, "f32,f16,bf16");
+  add_axis(app, "--precision", precisions, "ieee,tf32 (f32 alone)");
 }
 
 void TargetChoice::add_to(CLI::App& app) {
@@ -71,6 +72,7 @@ bench::Workload TargetChoice::workload(const std::vector<std::string>& fallback)
   bench::Axes all = axes;
   for (const std::string& l : layouts) all.layout.push_back(parse_layout(l));
   for (const std::string& d : dtypes) all.dtype.push_back(parse_dtype(d));
+  for (const std::string& p : precisions) all.precision.push_back(parse_precision(p));
   return bench::select(targets.empty() ? fallback : targets, all);
 }
 

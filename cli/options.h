@@ -31,7 +31,7 @@ struct DeviceChoice {
 struct TargetChoice {
   std::vector<std::string> targets;
   bench::Axes axes;
-  std::vector<std::string> layouts, dtypes, implementations;
+  std::vector<std::string> layouts, dtypes, precisions, implementations;
   std::string kernel;
   bool every_kernel = false;
 

@@ -19,6 +19,7 @@
 #include "cuda/compiler.h"
 #include "cuda/conv_graph.h"
 #include "cuda/driver.h"
+#include "cuda/hopper/rows.h"
 #include "cuda/runtime.h"
 #include "cuda/session.h"
 #include "cuda/vendor.h"
@@ -413,6 +414,24 @@ TEST(CudaCompiler, HandsOverOptionsMacrosAndHeaders) {
        {"// kernels/k.metal\n", "the text", "// -DTILE=8\n", "// --gpu-architecture=sm_90\n",
         "// --std=c++20\n", "// --device-as-default-execution-space\n", "// header msl_cuda.h of "})
     EXPECT_THAT(text, HasSubstr(part));
+  const auto own = compiler.compile({"kernels/k.cu", "the text"}, {}, 90, true);
+  EXPECT_THAT(own.data(), HasSubstr("// --gpu-architecture=sm_90a\n"));
+}
+
+TEST_F(CudaRuntimeTest, HopperHasRowsOfItsOwn) {
+  const auto parts = hopper::parts(context_, kStandIn, runtime_->limits());
+  ASSERT_EQ(parts.rows.size(), 2u);
+  const auto refusal = [&](int row, const char* text) {
+    return parts.rows[std::size_t(row)].refusal(parse_problem(text));
+  };
+  EXPECT_EQ(refusal(0, "1x64x9x9,k64,3x3,p1,f16,nhwc"), "");
+  EXPECT_EQ(refusal(0, "1x64x9x9,k64,3x3,p1,tf32,nhwc"), "");
+  EXPECT_EQ(refusal(1, "1x64x9x9,k64,3x3,p1,nhwc"), "");
+  EXPECT_THAT(refusal(0, "1x64x9x9,k64,3x3,p1,nhwc"), HasSubstr("the precision is ieee"));
+  EXPECT_THAT(refusal(1, "1x64x9x9,k64,3x3,p1,tf32,nhwc"), HasSubstr("ieee precision"));
+  EXPECT_THAT(refusal(0, "1x64x9x9,k64,3x3,p1,f16"), HasSubstr("layout is nchw"));
+  EXPECT_THAT(refusal(1, "1x3x9x9,k64,3x3,p1,nhwc"), HasSubstr("C/groups is 3"));
+  EXPECT_TRUE(parts.roofs);
 }
 
 TEST(CudaCompiler, TheRealOneTakesTheOptions) {

@@ -389,6 +389,19 @@ TEST_F(Gate, AProblemThatDoesNotFitIsSkippedBeforeAnythingIsAllocated) {
   }
 }
 
+// ---- what there is to run
+
+TEST(Workloads, AnAxisOfPrecisions) {
+  bench::Axes axes;
+  axes.precision = {Precision::ieee, Precision::tf32};
+  const auto cases = bench::select({"1x8x4x4,k8,1x1"}, axes).cases;
+  ASSERT_EQ(cases.size(), 2u);
+  EXPECT_EQ(cases[0].problem.precision, Precision::ieee);
+  EXPECT_EQ(cases[1].problem.precision, Precision::tf32);
+  axes.dtype = {DType::f16};
+  EXPECT_THROW(bench::select({"1x8x4x4,k8,1x1"}, axes), Error);
+}
+
 // ---- what is too good to be true
 
 TEST_F(Gate, ATimeBelowTheRoofsIsAnError) {

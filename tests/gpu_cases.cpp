@@ -78,6 +78,7 @@ constexpr const char* kProblems[] = {
     "2x6x30x17,k6,5x3,s1x2,p2,d2x3,g6,bf16,bias,silu",
     "1x5x33x9,k15,3x3,s2x1,p1x0x2x1,g5,nhwc,f16,bias,relu6",
     "2x8x7x7,k8,5x5,p2,g8,nhwc,bf16",
+    "2x12x9x10,k12,3x3,s2x1,p1,g12,nhwc,f16,bias,silu",
     "1x2x19x23,k4,17x17,p8,g2",
     "1x1x9x9,k3,3x3,p1,nhwc",
     // nothing to do, a single output, strides and dilations that do not matter

@@ -41,9 +41,11 @@ class Queue {
 
 /// A measurable ceiling of a device.
 struct RoofProbe {
-  std::string name;  ///< "write", "read", "copy" (bytes) or "fma" (operations)
+  /// "write", "read", "copy" (bytes), "fma" or, of matrix units, "matrix f16", "matrix tf32" ...
+  /// (operations)
+  std::string name;
   std::string path;  ///< the code path, e.g. "avx512, non-temporal stores"
-  /// Bytes touched, so that each level of cache has its own roof; 0 for "fma".
+  /// Bytes touched, so that each level of cache has its own roof; 0 for operations.
   double working_set_bytes = 0;
   double work = 0;                  ///< bytes or operations of one run
   std::function<void(Queue&)> run;  ///< enqueue the work once

@@ -32,6 +32,8 @@ std::size_t size_of(DType);
 /// Parse the names that to_string gives. Throws Error{invalid_argument} that lists the names.
 DType parse_dtype(std::string_view);
 /// Likewise.
+Precision parse_precision(std::string_view);
+/// Likewise.
 Layout parse_layout(std::string_view);
 /// Likewise.
 Activation parse_activation(std::string_view);

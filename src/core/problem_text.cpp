@@ -177,6 +177,7 @@ string_view to_string(Activation v) { return name_of(v); }
 string_view to_string(Implementation v) { return name_of(v); }
 
 DType parse_dtype(string_view text) { return parse_name<DType>("dtype", text); }
+Precision parse_precision(string_view text) { return parse_name<Precision>("precision", text); }
 Layout parse_layout(string_view text) { return parse_name<Layout>("layout", text); }
 Activation parse_activation(string_view text) { return parse_name<Activation>("activation", text); }
 Implementation parse_implementation(string_view text) {

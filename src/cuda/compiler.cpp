@@ -95,8 +95,8 @@ std::string Compiler::log(Program program) const {
 }
 
 std::vector<char> Compiler::compile(const gpu::Source& cuda_text, const gpu::Macros& macros,
-                                    int capability) const {
-  const std::string arch = architecture(capability);
+                                    int capability, bool own) const {
+  const std::string arch = architecture(capability) + (own ? "a" : "");
   // Line information costs nothing at run time and names the .metal line in NVIDIA's tools. No
   // kernel reads what it writes: stores that make way for others in the cache (cs) run direct.metal
   // 1 to 9 % faster on an H100.

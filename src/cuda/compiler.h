@@ -21,9 +21,10 @@ class Compiler {
   int version() const { return version_; }  ///< 13000 for NVRTC 13.0
 
   /// What cuModuleLoadData takes: machine code for the capability (90 for sm_90), or PTX when this
-  /// NVRTC knows no such device. Throws Error{device} with the compiler's log.
-  std::vector<char> compile(const gpu::Source& cuda_text, const gpu::Macros& macros,
-                            int capability) const;
+  /// NVRTC knows no such device. `own`: with the instructions that this generation alone has
+  /// (sm_90a). Throws Error{device} with the compiler's log.
+  std::vector<char> compile(const gpu::Source& cuda_text, const gpu::Macros& macros, int capability,
+                            bool own = false) const;
 
   /// Of its options, the one that names the device: "--gpu-architecture=sm_90".
   std::string architecture(int capability) const;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "cuda/hopper/rows.h"
 #include "cuda/runtime.h"
 #include "cuda/vendor.h"
 #include "metalconv/cuda.h"
@@ -17,6 +18,9 @@ std::unique_ptr<Device> make_cuda_device(const CudaOptions& options) {
   const auto context = std::make_shared<const cuda::Context>(options.ordinal, places);
   gpu::DeviceParts parts;
   parts.runtime = cuda::make_runtime(context, places);
+  auto hopper = cuda::hopper::parts(context, places, parts.runtime->limits());
+  parts.own = std::move(hopper.rows);
+  parts.own_roofs = std::move(hopper.roofs);
   if (options.vendor) {
     try {
       parts.vendor.push_back(cuda::vendor_row(context, *parts.runtime, places));

@@ -34,8 +34,9 @@ enum class Attribute : int {
 };
 
 inline constexpr int kSuccess = 0;
-inline constexpr int kOutOfMemory = 2;             // CUDA_ERROR_OUT_OF_MEMORY
-inline constexpr int kMaxThreads = 0;              // CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK
+inline constexpr int kOutOfMemory = 2;       // CUDA_ERROR_OUT_OF_MEMORY
+inline constexpr int kMaxThreads = 0;        // CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK
+inline constexpr int kMaxDynamicShared = 8;  // CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 inline constexpr unsigned kStreamNonBlocking = 1;  // CU_STREAM_NON_BLOCKING
 inline constexpr int kCaptureRelaxed = 2;          // CU_STREAM_CAPTURE_MODE_RELAXED
 
@@ -92,6 +93,7 @@ class Driver {
   Function<int(Handle)> module_unload{library_, "cuModuleUnload"};
   Function<int(Handle*, Handle, const char*)> module_function{library_, "cuModuleGetFunction"};
   Function<int(int*, int, Handle)> function_attribute{library_, "cuFuncGetAttribute"};
+  Function<int(Handle, int, int)> function_set_attribute{library_, "cuFuncSetAttribute"};
   /// function; grid x, y, z; block x, y, z; dynamic shared bytes; stream; parameters; extra
   Function<int(Handle, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, Handle,
                void**, void**)>

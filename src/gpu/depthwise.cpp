@@ -19,16 +19,23 @@ int64_t window_rows(const ConvProblem& p, int64_t rows) {
   return (rows - 1) * p.stride_h + (p.R - 1) * p.dilation_h + 1;
 }
 
+/// Channels of a thread. Their neighbours in memory come in one load, which pays most in halves.
+int64_t vector_of(const ConvProblem& p) {
+  return p.layout == Layout::nhwc && p.K == p.C && p.K % 4 == 0 ? 4 : 1;
+}
+
 int64_t columns(const ConvProblem& p, int64_t rows) {
-  return p.N * p.K * ceil_div(p.P(), rows) * p.Q();
+  return p.N * p.K / vector_of(p) * ceil_div(p.P(), rows) * p.Q();
 }
 
 /// More rows a thread read less; the last ones must not hang over the border by more than an
 /// eighth, and there must be threads enough. 7 is for maps of 7, 14 and 28 rows.
 int64_t choose_rows(const ConvProblem& p, const Limits& limits) {
+  const int64_t most = vector_of(p) > 1 ? kMaxWindow / 4 : kMaxWindow;
+  const int64_t threads = vector_of(p) > 1 ? kThreadsPerUnit / 2 : kThreadsPerUnit;
   for (const int64_t rows : {8, 7, 4, 2})
-    if (ceil_div(p.P(), rows) * rows * 8 <= p.P() * 9 && window_rows(p, rows) <= kMaxWindow &&
-        columns(p, rows) >= kThreadsPerUnit * int64_t(limits.compute_units))
+    if (ceil_div(p.P(), rows) * rows * 8 <= p.P() * 9 && window_rows(p, rows) <= most &&
+        columns(p, rows) >= threads * int64_t(limits.compute_units))
       return rows;
   return 1;
 }
@@ -45,7 +52,8 @@ std::string depthwise_refusal(const ConvProblem& p, const Limits&) {
 
 Recipe depthwise_recipe(const ConvProblem& p, const Limits& limits) {
   const int64_t rows = choose_rows(p, limits);
-  const int64_t unroll = rows * p.R * p.S <= kUnrolled ? p.S : 1;
+  const int64_t vector = vector_of(p);
+  const int64_t unroll = rows * vector * p.R * p.S <= kUnrolled ? p.S : 1;
   Recipe recipe;
   recipe.key = {"depthwise.metal", "depthwise", conv_macros(p)};
   const std::pair<const char*, int64_t> macros[] = {{"KERNEL_H", p.R},
@@ -56,6 +64,7 @@ Recipe depthwise_recipe(const ConvProblem& p, const Limits& limits) {
                                                     {"DILATION_W", p.dilation_w},
                                                     {"ROWS", rows},
                                                     {"UNROLL", unroll},
+                                                    {"VECTOR", vector},
                                                     {"THREADS", kThreads}};
   for (const auto& [name, value] : macros) recipe.key.macros[name] = std::to_string(value);
   recipe.shape = {spread(ceil_div(columns(p, rows), kThreads)), {kThreads}};
@@ -63,7 +72,8 @@ Recipe depthwise_recipe(const ConvProblem& p, const Limits& limits) {
   ConvProblem one = p;
   one.groups = one.C = 1;
   recipe.packing = packing(one, p.layout == Layout::nhwc ? p.K : 1, 1, true);
-  recipe.detail = fmt::format("{} rows of a column a thread", rows);
+  recipe.detail = fmt::format("{} rows of a column{} a thread", rows,
+                              vector > 1 ? fmt::format(" of {} channels", vector) : "");
   return recipe;
 }
 

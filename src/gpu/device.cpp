@@ -10,11 +10,15 @@ namespace {
 class GpuDevice final : public Device {
  public:
   explicit GpuDevice(DeviceParts parts)
-      : runtime_(std::move(parts.runtime)), cache_(*runtime_), info_(runtime_->info()) {
+      : runtime_(std::move(parts.runtime)),
+        own_roofs_(std::move(parts.own_roofs)),
+        cache_(*runtime_),
+        info_(runtime_->info()) {
     info_.timed = parts.timed;
     info_.facts.merge(parts.facts);
     for (const ConvKernel& kernel : conv_kernels())
       registry_.add(make_row(kernel, *runtime_, cache_));
+    for (KernelRow& row : parts.own) registry_.add(std::move(row));
     for (KernelRow& row : parts.vendor) registry_.add(std::move(row));
   }
 
@@ -27,11 +31,16 @@ class GpuDevice final : public Device {
   }
   const Registry& registry() const override { return registry_; }
   std::vector<RoofProbe> roof_probes() override {
-    return info_.timed ? gpu::roof_probes(*runtime_, cache_) : std::vector<RoofProbe>{};
+    if (!info_.timed) return {};
+    auto probes = gpu::roof_probes(*runtime_, cache_);
+    if (own_roofs_)
+      for (RoofProbe& probe : own_roofs_()) probes.push_back(std::move(probe));
+    return probes;
   }
 
  private:
   std::unique_ptr<Runtime> runtime_;  // destroyed last
+  std::function<std::vector<RoofProbe>()> own_roofs_;
   KernelCache cache_;
   DeviceInfo info_;
   Registry registry_;

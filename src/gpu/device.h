@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A Device over any GPU runtime: our kernels' rows, then the vendor's.
+// A Device over any GPU runtime: our kernels' rows, those of its own, then the vendor's.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -17,7 +18,9 @@ struct DeviceParts {
   std::unique_ptr<Runtime> runtime;
   std::vector<KernelRow> vendor;  ///< may refer to the runtime, which outlives them
   std::map<std::string, std::string> facts;
-  bool timed = true;  ///< false: for truth, not for speed, and without roofs
+  bool timed = true;             ///< false: for truth, not for speed, and without roofs
+  std::vector<KernelRow> own{};  ///< ours that this device alone has; may refer to the runtime, too
+  std::function<std::vector<RoofProbe>()> own_roofs{};  ///< null: none
 };
 
 /// Keeps the runtime alive, and destroys the rows before it.

@@ -254,6 +254,9 @@ int cuFuncGetAttribute(int* value, int attribute, void* function) {
   *value = 256;
   return attribute == 0 && function ? 0 : kInvalidValue;
 }
+int cuFuncSetAttribute(void* function, int, int) {
+  return function ? refusal("cuFuncSetAttribute") : kInvalidValue;
+}
 int cuLaunchKernel(void* function, unsigned, unsigned, unsigned, unsigned x, unsigned y, unsigned z,
                    unsigned shared, void* stream, void** parameters, void** extra) {
   if (const int code = refusal("cuLaunchKernel")) return code;
