@@ -77,12 +77,30 @@ def _is_bfloat16(array: Any) -> bool:
     return isinstance(array, numpy.ndarray) and array.dtype.name == "bfloat16"
 
 
+_CUDA, _CUDA_MANAGED = 2, 13  # DLPack's device types
+_DEFAULT_STREAM = 1  # CUDA's legacy default stream, as __dlpack__ numbers them: plans run there
+
+
+def _exported(array: Any) -> Any:
+    """What reads `array`: itself, or of a CUDA tensor a capsule, for which its library has made the
+    default stream wait for what it has still to do on its own current stream."""
+    place = getattr(array, "__dlpack_device__", None)
+    if isinstance(array, numpy.ndarray) or place is None or place()[0] not in (_CUDA, _CUDA_MANAGED):
+        return array
+    try:
+        return array.__dlpack__(stream=_DEFAULT_STREAM, max_version=(1, 0))
+    except TypeError:  # a producer of before max_version
+        return array.__dlpack__(stream=_DEFAULT_STREAM)
+
+
 def _tensor(name: str, array: Any, write: bool = False) -> _core.Tensor:
     bits = _is_bfloat16(array)
     make = _core.Tensor.write if write else _core.Tensor.read
     try:
-        return make(name, array.view(numpy.uint16) if bits else array, bits)
-    except TypeError:
+        return make(name, array.view(numpy.uint16) if bits else _exported(array), bits)
+    except Error:
+        raise
+    except Exception:  # explained below
         pass
     kind = f"{type(array).__module__}.{type(array).__qualname__}"
     why = "which is neither a NumPy array nor speaks DLPack"
