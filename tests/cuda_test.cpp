@@ -799,7 +799,7 @@ TEST_F(CudaDeviceTest, SpecialValuesComeOutAsOfADirectSum) {
       }
     }
   }
-  EXPECT_EQ(rows, 3 * int(std::size(kExtremes)));  // of the problems, those of many channels
+  EXPECT_EQ(rows, 4 * int(std::size(kExtremes)));  // of the problems, those of many outputs
 }
 
 TEST_F(CudaDeviceTest, SeveralThreadsShareAPlan) {

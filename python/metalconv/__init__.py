@@ -82,36 +82,41 @@ _DEFAULT_STREAM = 1  # CUDA's legacy default stream, as __dlpack__ numbers them:
 
 
 def _exported(array: Any) -> Any:
-    """What reads `array`: itself, or of a CUDA tensor a capsule, for which its library has made the
-    default stream wait for what it has still to do on its own current stream."""
-    place = getattr(array, "__dlpack_device__", None)
-    if isinstance(array, numpy.ndarray) or place is None or place()[0] not in (_CUDA, _CUDA_MANAGED):
+    """A DLPack capsule where `array` can make one, else itself. Of a CUDA tensor, its library makes
+    the default stream wait for what there is still to do on its own current stream."""
+    if isinstance(array, numpy.ndarray) or not hasattr(array, "__dlpack__"):
         return array
+    place = getattr(array, "__dlpack_device__", lambda: (None, 0))()
+    stream = {"stream": _DEFAULT_STREAM} if place[0] in (_CUDA, _CUDA_MANAGED) else {}
     try:
-        return array.__dlpack__(stream=_DEFAULT_STREAM, max_version=(1, 0))
+        return array.__dlpack__(max_version=(1, 0), **stream)
     except TypeError:  # a producer of before max_version
-        return array.__dlpack__(stream=_DEFAULT_STREAM)
+        return array.__dlpack__(**stream)
+
+
+def _never_changes(array: Any) -> bool:
+    """JAX compiles in the belief that its arrays do not, and exports them as if they might."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(array, jax.Array)
 
 
 def _tensor(name: str, array: Any, write: bool = False) -> _core.Tensor:
     bits = _is_bfloat16(array)
-    make = _core.Tensor.write if write else _core.Tensor.read
-    try:
-        return make(name, array.view(numpy.uint16) if bits else _exported(array), bits)
-    except Error:
-        raise
-    except Exception:  # explained below
-        pass
-    kind = f"{type(array).__module__}.{type(array).__qualname__}"
     why = "which is neither a NumPy array nor speaks DLPack"
-    if write and isinstance(array, numpy.ndarray):
+    if write and (isinstance(array, numpy.ndarray) or _never_changes(array)):
         why = "which cannot be written"
     elif hasattr(array, "__dlpack__"):
-        try:
-            array.__dlpack__()
-            why = "which cannot be written" if write else "whose elements or strides are not readable"
-        except Exception as error:  # the producer's own words
-            why = f"which refuses DLPack: {error}"
+        why = "which cannot be written" if write else "whose elements or strides are not readable"
+    try:
+        if not write:
+            return _core.Tensor.read(name, array.view(numpy.uint16) if bits else _exported(array), bits)
+        if not _never_changes(array):
+            return _core.Tensor.write(name, array.view(numpy.uint16) if bits else _exported(array), bits)
+    except TypeError:
+        pass
+    except (BufferError, RuntimeError) as error:  # the producer's own words
+        why = f"which refuses DLPack: {error}"
+    kind = f"{type(array).__module__}.{type(array).__qualname__}"
     raise Error(f"{name} is a {kind}, {why}")
 
 
@@ -186,7 +191,8 @@ class Plan:
 
     def pack(self, w: Any, bias: Any = None) -> Plan:
         """Convert the weights (K, C/groups, R, S) to the kernel's own form; later changes of w are
-        not seen. The bias (K) is kept and read where it lies."""
+        not seen. The bias (K) is kept and read where it lies at each execution, or copied now to
+        a device that does not see the host's memory."""
         self._core.pack(_tensor("w", w), None if bias is None else _tensor("bias", bias))
         return self
 

@@ -140,13 +140,13 @@ def test_arrays_are_read_and_written_where_they_lie():
     assert address(x) == x.ctypes.data
     assert metalconv.conv2d(x, w, out=y) is y
     assert np.array_equal(y, metalconv.conv2d(x, w))
-    plan = metalconv.Plan(x.shape, w.shape).pack(w)
+    plan = metalconv.Plan(x.shape, w.shape, device="cpu").pack(w)
     w[:] = 0  # packed before: not seen
     assert np.array_equal(plan(x), y)
 
 
 def test_a_bias_is_read_at_each_execution_and_kept_alive():
-    plan = metalconv.Plan((1, 1, 2, 2), (1, 1, 1, 1), bias=True)
+    plan = metalconv.Plan((1, 1, 2, 2), (1, 1, 1, 1), bias=True, device="cpu")
     bias = np.array([1], np.float32)
     plan.pack(np.zeros((1, 1, 1, 1), np.float32), bias)
     x, alive = np.zeros((1, 1, 2, 2), np.float32), weakref.ref(bias)
@@ -181,6 +181,8 @@ def test_jax_arrays_give_jax_arrays():
         exact = dtype == jax.numpy.float32
         assert_close(np.asarray(y, np.float32), expected, scale, unit=2.0**-24 if exact else 2.0**-7,
                      factor=16 if exact else 2)
+        with pytest.raises(metalconv.Error, match="out is a jax.*which cannot be written"):
+            metalconv.conv2d(jx, jw, out=y)  # JAX's arrays never change
 
 
 def test_torch_tensors_give_torch_tensors():

@@ -209,7 +209,7 @@ def test_jax_arrays_on_the_gpu():
     y = metalconv.conv2d(jx, jw, padding=1)
     assert isinstance(y, jax.Array) and y.devices() == {gpu}
     assert_close(torch.from_numpy(np.array(y)).cuda(), x, w, padding=1, factor=100)
-    with pytest.raises(metalconv.Error, match="cannot be written|refuses DLPack"):
+    with pytest.raises(metalconv.Error, match="cannot be written"):
         metalconv.conv2d(jx, jw, out=y[:, :, 1:15, 1:15])  # JAX's arrays never change
 
 
@@ -235,7 +235,7 @@ def test_cupy_arrays():
     (lambda x, w: dict(x=x.double()), "x has elements of type float64"),
     (lambda x, w: dict(x=x.clone().requires_grad_()), "x is a torch.Tensor, which refuses DLPack.*grad"),
     (lambda x, w: dict(w=w.half()), "w has dtype f16, but the plan needs f32"),
-    (lambda x, w: dict(device="cpu"), "x is on cuda:0, but the plan is on cpu"),
+    (lambda x, w: dict(device="cpu"), "[xw] is on cuda:0, but the plan is on cpu"),
     (lambda x, w: dict(x=x.cpu(), device="cpu"), "w is on cuda:0, but the plan is on cpu"),
     (lambda x, w: dict(device="cuda:77"), "77"),
     (lambda x, w: dict(out=x), "x|y|out"),
