@@ -18,7 +18,7 @@ namespace {
 using std::string;
 
 // A phone gets its own drawing of each chart, so that letters keep their size.
-constexpr int kBroad = 980, kNarrow = 350;
+constexpr int kBroad = 1072, kNarrow = 350;
 
 const char* const kStyle = R"(
 :root{color-scheme:light;--ground:#fcfcfa;--card:#f3f3ef;--ink:#1c1e21;--soft:#5f656d;--line:#e0e0da;
