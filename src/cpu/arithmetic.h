@@ -11,6 +11,19 @@ inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1
 /// To a multiple of b.
 inline std::int64_t round_up(std::int64_t a, std::int64_t b) { return ceil_div(a, b) * b; }
 
+/// The indices [begin, end) of [0, n) at which start + i * step is in [0, size).
+struct Inside {
+  std::int64_t begin, end;
+  Inside(std::int64_t start, std::int64_t step, std::int64_t n, std::int64_t size) {
+    // Without the divisions, which a strip would do for every row.
+    const auto steps = [step](std::int64_t d) { return step == 1 ? d : ceil_div(d, step); };
+    begin = start >= 0 ? 0 : std::min(steps(-start), n);
+    end = start >= size ? begin : std::clamp(steps(size - start), begin, n);
+  }
+  std::int64_t size() const { return end - begin; }
+  bool operator==(const Inside&) const = default;
+};
+
 constexpr std::int64_t kLine = 16;  ///< floats of a cache line
 
 /// At least n floats and an odd number of cache lines: neighbours at this distance spread over the

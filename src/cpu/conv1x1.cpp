@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -22,11 +23,13 @@ using std::int64_t;
 constexpr int64_t kMaxTile = 512;  // floats of the largest register tile
 constexpr int kMaxPixels = 16;     // of a tile by channels
 constexpr int64_t kTasksPerThread = 4;
-constexpr int64_t kAhead = 8;  // channels that are fetched before they are needed
+constexpr double kStreamed = 1;    // cycles for a weight from the last-level cache
+constexpr double kUneven = 0.125;  // of a task: the threads do not end together
+constexpr int64_t kAhead = 8;      // channels that are fetched before they are needed
 
 /// How outputs are divided among tasks.
 struct Blocking {
-  int64_t pixels = 1;  ///< of a task, whole register tiles
+  int64_t parts = 1;   ///< of an image's pixels, a task each
   int64_t splits = 1;  ///< tasks that share the output channels of the same pixels
 };
 
@@ -41,26 +44,22 @@ struct Sizes {
         C(problem.C_per_group()),
         K(problem.K_per_group()),
         plane(problem.P() * problem.Q()),
-        block(nchw ? kernels.channels : kernels.channel_vectors * lanes),
-        tile(nchw ? kernels.pixel_vectors * lanes : kernels.pixels),
+        wide(!nchw && kernels.wide_vectors > 0 && K > kernels.channel_vectors * lanes),
+        block(nchw ? kernels.channels
+                   : (wide ? kernels.wide_vectors : kernels.channel_vectors) * lanes),
+        tile(nchw   ? kernels.pixel_vectors * lanes
+             : wide ? kernels.wide_pixels
+                    : kernels.pixels),
         room(int64_t(context.core_cache() / sizeof(float)) / 2 / C),
         together(std::max(room / block, int64_t(1)) * block),
+        stays(C * K <= int64_t(context.core_cache() / sizeof(float)) / 2),
+        unit(nchw ? lanes : 1),
         blocking(choose(context.threads())),
-        parts(ceil_div(plane, blocking.pixels)) {}
+        pixels(round_up(ceil_div(ceil_div(plane, unit), blocking.parts) * unit, tile)) {}
 
-  /// Estimated seconds; counts in vector multiply-adds, fitted on Zen 3 and Zen 4.
+  /// Estimated seconds.
   double seconds(int threads) const {
-    const double tiles = double(ceil_div(blocking.pixels, tile));
-    const double blocks = double(ceil_div(ceil_div(K, block), blocking.splits));
-    const double sums = nchw ? double(kernels.pixel_vectors * kernels.channels)
-                             : double(kernels.pixels * kernels.channel_vectors);
-    const double copy = nchw ? (c.stride_w > 1 ? 2.0 : 3.0) * double(kernels.pixel_vectors * C)
-                             : 2.0 * double(tile * C) / double(lanes);
-    const double task =
-        200 + tiles * (blocks * (sums * (0.82 * double(C) + 3) + 30) + (copies() ? copy : 0));
-    const double tasks = double(std::max<int64_t>(c.N, 1) * c.groups * parts * blocking.splits);
-    const double rounds = std::max(std::ceil(tasks / threads), tasks / threads);
-    return 2e-6 + rounds * task / (kernels.rate * 1e9);
+    return 2e-6 + cycles(blocking, threads) / (kernels.rate * 1e9);
   }
 
   /// Whether a task copies its pixels: NHWC only halves, and those a multiple of 4 KiB apart, of
@@ -77,24 +76,45 @@ struct Sizes {
   bool nchw, halves;
   int64_t lanes, C, K;
   int64_t plane;        ///< outputs of an image and channel
+  bool wide;            ///< tiles of few pixels and many channels
   int64_t block, tile;  ///< output channels and pixels of a register tile
   int64_t room;         ///< pixels or output channels that take half of the core's cache
   int64_t together;     ///< NHWC: output channels whose weights stay there
+  bool stays;           ///< all weights of a group do
+  int64_t unit;         ///< pixels that are not parted
   Blocking blocking;
-  int64_t parts;  ///< of an image
+  int64_t pixels;  ///< of a task at most, whole register tiles
 
  private:
+  /// In vector multiply-adds; fitted on Zen 3 and Zen 4, copies on a Xeon, too.
+  double cycles(const Blocking& b, int threads) const {
+    const double of_task = double(ceil_div(ceil_div(plane, unit), b.parts) * unit);
+    const double tiles = std::ceil(of_task / double(tile));
+    const double blocks = double(ceil_div(ceil_div(K, block), b.splits));
+    const double sums = of_task * double(block) / double(lanes);
+    const double fetch = (nchw ? c.stride_w > 1 ? 60 : 10 : 2) * of_task / double(lanes);
+    // Weights that do not stay in the core's cache pass through it in every task.
+    const double weights = stays ? 0 : kStreamed * blocks * double(block * C);
+    const double task =
+        1000 + weights + blocks * (sums * (0.82 * double(C) + 3) + 30 * tiles) + fetch * double(C);
+    const double tasks = double(std::max<int64_t>(c.N, 1) * c.groups * b.parts * b.splits);
+    return (std::max(std::ceil(tasks / threads), tasks / threads) + kUneven) * task;
+  }
+
+  /// Half of the core's cache for copied pixels, the rest for the weights that pass.
   Blocking choose(int threads) const {
-    Blocking b;
-    // Half of the core's cache for panels, the rest for the weights that pass.
-    const int64_t outer = std::max<int64_t>(c.N, 1) * c.groups;
-    const int64_t wanted = ceil_div(kTasksPerThread * threads, outer);
-    b.pixels = std::min({room, ceil_div(plane, wanted), 16 * tile});
-    b.pixels = std::max(b.pixels / tile, int64_t(1)) * tile;
-    const int64_t tasks = outer * ceil_div(plane, b.pixels);
-    if (tasks < threads)
-      b.splits = std::clamp<int64_t>(ceil_div(threads, tasks), 1, ceil_div(K, block));
-    return b;
+    const int64_t most = std::max(std::min({room, plane, 16 * tile}) / tile, int64_t(1));
+    const int64_t blocks = ceil_div(K, block);
+    Blocking best;
+    double least = std::numeric_limits<double>::infinity();
+    for (int64_t tiles = most; tiles > 0; tiles = tiles * 3 / 4)
+      for (int64_t splits = 1; splits <= std::min<int64_t>(blocks, kTasksPerThread * threads);
+           splits *= 2) {
+        const Blocking b{std::max<int64_t>(ceil_div(plane, tiles * tile), 1), splits};
+        const double estimate = cycles(b, threads);
+        if (estimate < least) best = b, least = estimate;
+      }
+    return best;
   }
 };
 
@@ -105,8 +125,7 @@ class Conv1x1 final : public PreparedConv {
         convert_(converter(context.isa(), problem.dtype)),
         s_(context, problem),
         c_(s_.c),
-        slots_(context.threads(), s_.copies() ? s_.blocking.pixels * s_.pitch() : 0,
-               bias_floats(problem)) {
+        slots_(context.threads(), s_.copies() ? s_.pixels * s_.pitch() : 0, bias_floats(problem)) {
     for (int64_t i = 0; i < s_.C; ++i) offsets_.push_back(i * s_.tile);
   }
 
@@ -116,8 +135,8 @@ class Conv1x1 final : public PreparedConv {
   std::size_t workspace_bytes() const override { return s_.copies() ? slots_.bytes() : 0; }
   std::string detail() const override {
     return fmt::format("{}, {} x {} in registers, {} pixels a task, {} splits", context_.isa(),
-                       s_.nchw ? s_.block : s_.tile, s_.nchw ? s_.tile : s_.block,
-                       s_.blocking.pixels, s_.blocking.splits);
+                       s_.nchw ? s_.block : s_.tile, s_.nchw ? s_.tile : s_.block, s_.pixels,
+                       s_.blocking.splits);
   }
 
   /// [group][block][input channel][channel of the block].
@@ -138,13 +157,14 @@ class Conv1x1 final : public PreparedConv {
     const bool copies = s_.copies();
     const Call call(c_, x, packed, bias, y, convert_, copies ? slots_.head(workspace) : nullptr);
     const int64_t blocks = ceil_div(s_.K, s_.block), splits = s_.blocking.splits;
-    context_.parallel_for(c_.N * c_.groups * s_.parts * splits, [&](int64_t i) {
+    const int64_t parts = s_.blocking.parts, units = ceil_div(s_.plane, s_.unit);
+    context_.parallel_for(c_.N * c_.groups * parts * splits, [&](int64_t i) {
       Task task;
-      const int64_t split = i % splits, part = i / splits % s_.parts;
-      task.g = i / splits / s_.parts % c_.groups;
-      task.n = i / splits / s_.parts / c_.groups;
-      task.first = part * s_.blocking.pixels;
-      task.pixels = std::min(s_.blocking.pixels, s_.plane - task.first);
+      const int64_t split = i % splits, part = i / splits % parts;
+      task.g = i / splits / parts % c_.groups;
+      task.n = i / splits / parts / c_.groups;
+      task.first = part * units / parts * s_.unit;
+      task.pixels = std::min((part + 1) * units / parts * s_.unit, s_.plane) - task.first;
       task.k_begin = split * blocks / splits * s_.block;
       task.k_end = std::min((split + 1) * blocks / splits * s_.block, s_.K);
       float* slot = copies ? slots_.mine(workspace) : nullptr;

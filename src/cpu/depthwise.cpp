@@ -15,6 +15,7 @@
 #include "cpu/call.h"
 #include "cpu/rows.h"
 #include "cpu/strip.h"
+#include "cpu/transpose.h"
 
 namespace metalconv::cpu {
 namespace {
@@ -23,8 +24,13 @@ using std::int64_t;
 
 // Half of a 32 KiB L1, so that what a strip's copy wrote is still there when it is read.
 constexpr int64_t kStripFloats = 4 << 10;
-// Rows of NHWC halves in f32: a quarter of a 512 KiB L2.
-constexpr int64_t kCopyFloats = 32 << 10;
+// Rows copied pixel by pixel: an eighth of a 512 KiB L2.
+constexpr int64_t kCopyFloats = 16 << 10;
+// Weights that all pixels of a row go through: half of a 32 KiB L1.
+constexpr int64_t kWeightFloats = 4 << 10;
+// Input rows that are read again for the next row: three quarters of a 32 KiB L1.
+constexpr int64_t kRowsFloats = 6 << 10;
+constexpr int64_t kShare = 64;  // channels of a task at least: four lines a pixel
 
 depthwise::Clamp clamp_of(Activation activation) {
   const float infinity = std::numeric_limits<float>::infinity();
@@ -55,18 +61,19 @@ class Depthwise : public PreparedConv {
   int64_t P_, Q_, lanes_;
 };
 
-// -- NCHW --
+// -- vectors of columns --
 
-class DepthwiseNchw final : public Depthwise {
+class DepthwiseByPlanes final : public Depthwise {
  public:
-  DepthwiseNchw(const Context& context, const ConvProblem& problem)
+  DepthwiseByPlanes(const Context& context, const ConvProblem& problem)
       : Depthwise(context, problem),
         band_(band_rows(problem)),
         bands_(ceil_div(P_, band_)),
         planes_(std::max<int64_t>(c_.N * c_.groups / wanted_tasks(), 1)),
-        strip_(problem, Order::pixels_last, band_, Q_, 1, convert_),
+        strip_(context.isa(), problem, Order::pixels_last, band_, Q_, 1),
         narrow_(Q_ < lanes_),
         through_(narrow_ && vectors_through(band_) < band_),
+        rows_(rows_kernel()),
         pitch_(through_ ? strip_.row_step() : std::max(Q_, lanes_)),
         slots_(context.threads(), strip_floats() + sums_floats() + rows_floats(),
                bias_floats(problem)) {
@@ -110,6 +117,10 @@ class DepthwiseNchw final : public Depthwise {
       rows = ceil_div(rows, 2);
     return rows;
   }
+  /// For outputs that share input rows.
+  depthwise::RowsKernel rows_kernel() const {
+    return narrow_ || c_.dilation_h > 1 ? nullptr : kernels_.rows(c_.R, c_.stride_h);
+  }
   void add_vector(int64_t from, int64_t to) {
     from_.push_back(from);
     to_.push_back(to);
@@ -138,6 +149,15 @@ class DepthwiseNchw final : public Depthwise {
     const int64_t m = c_.K_per_group();
     float* sums = slot + strip_floats();
     float* rows = sums + sums_floats();
+    depthwise::Rows shared{};
+    shared.x = slot;
+    shared.taps = strip_.inner().data();
+    shared.S = c_.S;
+    shared.x_row = strip_.pitch();
+    shared.y_row = Q_;
+    shared.rows = block.rows;
+    shared.columns = Q_;
+    shared.clamp = clamp_of(c_.activation);
     depthwise::Plane plane{};
     plane.x = slot;
     plane.taps = strip_.inner().data();
@@ -149,10 +169,14 @@ class DepthwiseNchw final : public Depthwise {
     for (int64_t k = block.g * m; k < (block.g + 1) * m; ++k) {
       const int64_t y = ((block.n * c_.K + k) * P_ + block.p) * Q_;
       float* out = convert_.halves() ? rows : io.floats(y);
-      plane.w = io.w + k * plane.tap_count;
-      plane.bias = io.bias ? io.bias[k] : 0.0f;
+      plane.w = shared.w = io.w + k * plane.tap_count;
+      plane.bias = shared.bias = io.bias ? io.bias[k] : 0.0f;
       plane.y = narrow_ ? sums : out;
-      kernels_.plane(plane);
+      shared.y = out;
+      if (rows_)
+        rows_(shared);
+      else
+        kernels_.plane(plane);
       for (int64_t p = 0; narrow_ && p < block.rows; ++p)
         copy_floats(sums + p * pitch_, Q_, out + p * Q_);
       if (convert_.halves()) io.store(rows, block.rows * Q_, y);
@@ -162,33 +186,43 @@ class DepthwiseNchw final : public Depthwise {
   int64_t band_, bands_;  // output rows of a task, and how many of those
   int64_t planes_;        // of a task
   Strip strip_;
-  bool narrow_;    // rows are below a vector, so that sums do not go where they belong
-  bool through_;   // vectors run through the strip's rows and what lies between them
-  int64_t pitch_;  // of rows of sums
+  bool narrow_;                 // rows are below a vector, so that sums do not go where they belong
+  bool through_;                // vectors run through the strip's rows and what lies between them
+  depthwise::RowsKernel rows_;  // or null
+  int64_t pitch_;               // of rows of sums
   Slots slots_;
   std::vector<int64_t> from_, to_;
 };
 
-// -- NHWC --
+// -- vectors of channels --
 
-class DepthwiseNhwc final : public Depthwise {
+/// One output channel a group.
+class DepthwiseByChannels final : public Depthwise {
  public:
-  DepthwiseNhwc(const Context& context, const ConvProblem& problem)
+  DepthwiseByChannels(const Context& context, const ConvProblem& problem)
       : Depthwise(context, problem),
-        bands_(std::min(P_, tasks_per_image())),
+        in_place_(c_.layout == Layout::nhwc && !convert_.halves()),
+        span_((Q_ - 1) * c_.stride_w + (c_.S - 1) * c_.dilation_w + 1),
+        padded_(!in_place_ && span_ <= 2 * c_.W),
+        width_(padded_ ? span_ : c_.W),
         share_(channels_of_task()),
         shares_(ceil_div(c_.C, share_)),
+        bands_(std::min(P_, ceil_div(wanted_tasks(), std::max<int64_t>(c_.N * shares_, 1)))),
+        segment_(columns_of_segment()),
         high_(rows_of_copy()),
-        slots_(context.threads(), convert_.halves() ? copy_floats() + Q_ * share_ : 0,
-               bias_floats(problem)) {
+        slots_(context.threads(), in_place_ ? 0 : copy_floats() + sums_floats() + room_floats(),
+               bias_floats(problem)),
+        transpose_(transpose_of(context.isa())) {
     for (int64_t q = 0; q < Q_; ++q) {
-      const Inside taps(q * c_.stride_w - c_.pad_left, c_.dilation_w, c_.S, c_.W);
-      if (runs_.empty() || runs_.back().taps != taps) runs_.push_back({q, 0, taps});
-      ++runs_.back().pixels;
+      const Inside taps(q * c_.stride_w - (padded_ ? 0 : c_.pad_left), c_.dilation_w, c_.S, width_);
+      if (q % segment_ == 0) segments_.emplace_back();
+      std::vector<Run>& runs = segments_.back();
+      if (runs.empty() || !(runs.back().taps == taps)) runs.push_back({q, 0, taps});
+      ++runs.back().pixels;
     }
   }
 
-  std::size_t workspace_bytes() const override { return convert_.halves() ? slots_.bytes() : 0; }
+  std::size_t workspace_bytes() const override { return in_place_ ? 0 : slots_.bytes(); }
   std::string detail() const override {
     return fmt::format("{}, vectors of channels", context_.isa());
   }
@@ -205,17 +239,16 @@ class DepthwiseNhwc final : public Depthwise {
 
   void execute(Queue&, const TensorView& x, Memory packed, const TensorView& bias,
                const TensorView& y, Memory workspace) const override {
-    const bool halves = convert_.halves();
-    const Call io(c_, x, packed, bias, y, convert_, halves ? slots_.head(workspace) : nullptr);
+    const Call io(c_, x, packed, bias, y, convert_, in_place_ ? nullptr : slots_.head(workspace));
     context_.parallel_for(c_.N * bands_ * shares_, [&](int64_t task) {
       const int64_t first = task % shares_ * share_;
       const int64_t band = task / shares_ % bands_, n = task / shares_ / bands_;
       const Part part{n, band * P_ / bands_, (band + 1) * P_ / bands_, first,
                       std::min(share_, c_.C - first)};
-      if (halves)
-        band_of_halves(io, part, slots_.mine(workspace));
+      if (in_place_)
+        band_in_place(io, part);
       else
-        band_of_floats(io, part);
+        band_of_copies(io, part, slots_.mine(workspace));
     });
   }
 
@@ -233,78 +266,127 @@ class DepthwiseNhwc final : public Depthwise {
     int64_t y_pixel;
   };
 
-  /// Taps [begin, end) of `taps` that are inside an image of `size`, the first being at `start`.
-  struct Inside {
-    int64_t begin, end;
-    Inside(int64_t start, int64_t step, int64_t taps, int64_t size) {
-      begin = start >= 0 ? 0 : std::min(ceil_div(-start, step), taps);
-      end = start >= size ? begin : std::clamp(ceil_div(size - start, step), begin, taps);
-    }
-    bool operator!=(const Inside& other) const { return begin != other.begin || end != other.end; }
-    int64_t size() const { return end - begin; }
-  };
-
   /// Neighbours in a row whose taps inside are the same: all but those at the borders.
   struct Run {
     int64_t q, pixels;
-    Inside taps;
+    Inside taps;  ///< those in the image
   };
 
-  int64_t tasks_per_image() const { return ceil_div(wanted_tasks(), std::max<int64_t>(c_.N, 1)); }
   Axis high(int64_t rows) const { return Axis(rows, c_.stride_h, c_.dilation_h, c_.R); }
 
-  /// Shares of the channels where rows are too few, or too long to be copied; whole cache lines.
+  /// Whole cache lines: as many as keep their weights in L1, and let there be tasks enough.
   int64_t channels_of_task() const {
-    const int64_t shares = ceil_div(tasks_per_image(), bands_);
-    const int64_t share = std::max<int64_t>(round_up(ceil_div(c_.C, shares), 64), 64);
-    if (!convert_.halves()) return share;
-    const int64_t fitting = kCopyFloats / (high(1).size * c_.W) / kLine * kLine;
+    const int64_t least_shares =
+        ceil_div(wanted_tasks(), std::max<int64_t>(c_.N * std::max<int64_t>(P_, 1), 1));
+    int64_t share = std::min(ceil_div(c_.C, least_shares), kWeightFloats / (c_.R * c_.S));
+    share = std::max<int64_t>(round_up(share, kShare), kShare);
+    if (in_place_) return share;
+    const bool turned = c_.layout == Layout::nchw;
+    const int64_t fitting =
+        (turned ? kStripFloats / (high(P_).size * width_) : kCopyFloats / (high(1).size * width_)) /
+        kLine * kLine;
     return std::min({share, std::max(fitting, kLine), c_.C});
+  }
+  /// In place: of so many columns that the input rows of an output row stay in L1 for the next one.
+  int64_t columns_of_segment() const {
+    const int64_t fitting = kRowsFloats / (c_.R * c_.stride_w * std::min(share_, c_.C));
+    const int64_t segments = ceil_div(Q_, std::max(fitting, kLine));
+    return in_place_ ? ceil_div(Q_, segments) : Q_;
   }
   Axis rows_of_copy() const {
     int64_t rows = ceil_div(P_, bands_);
-    while (rows > 1 && high(rows).size * c_.W * share_ > kCopyFloats) --rows;
+    while (rows > 1 && high(rows).size * width_ * share_ > kCopyFloats) --rows;
     return high(rows);
   }
-  int64_t copy_floats() const { return round_up(high_.size * c_.W * share_, kLine); }
-
-  void band_of_floats(const Call& io, const Part& part) const {
-    const int64_t pitch = c_.W * c_.C;
-    for (int64_t p = part.begin; p < part.end; ++p)
-      row(io, part, p,
-          {static_cast<const float*>(io.x),
-           (part.n * c_.H + p * c_.stride_h - c_.pad_top) * pitch + part.first,
-           c_.dilation_h * pitch, c_.C, io.floats(((part.n * P_ + p) * Q_) * c_.C + part.first),
-           c_.C});
+  // A slot: rows of the input, pixel by pixel, rows of sums the same way, and what is between them
+  // and planes of halves.
+  int64_t copy_floats() const { return round_up(high_.size * width_ * share_, kLine); }
+  int64_t sums_floats() const { return round_up(high_.outputs * Q_ * share_, kLine); }
+  int64_t room_floats() const {
+    const bool needed = c_.layout == Layout::nchw && convert_.halves();
+    return needed ? share_ * std::max(c_.W, high_.outputs * Q_) : 0;
   }
 
-  /// A few rows at a time: their input is copied in f32, their outputs are converted row by row.
-  void band_of_halves(const Call& io, const Part& part, float* slot) const {
-    const int64_t pitch = c_.W * part.channels;
+  void band_in_place(const Call& io, const Part& part) const {
+    const int64_t pitch = c_.W * c_.C;
+    for (const auto& segment : segments_)
+      for (int64_t p = part.begin; p < part.end; ++p)
+        row(io, part, p, segment,
+            {static_cast<const float*>(io.x),
+             (part.n * c_.H + p * c_.stride_h - c_.pad_top) * pitch + part.first,
+             c_.dilation_h * pitch, c_.C, io.floats(((part.n * P_ + p) * Q_) * c_.C + part.first),
+             c_.C});
+  }
+
+  /// A few rows at a time.
+  void band_of_copies(const Call& io, const Part& part, float* slot) const {
+    const int64_t pitch = width_ * part.channels;
     float* sums = slot + copy_floats();
     for (int64_t p0 = part.begin; p0 < part.end; p0 += high_.outputs) {
       const int64_t rows = std::min(high_.outputs, part.end - p0);
       copy_input(io, part, p0, rows, slot);
-      for (int64_t i = 0; i < rows; ++i) {
-        row(io, part, p0 + i,
-            {slot, i * high_.per_output * pitch, high_.per_tap * pitch, part.channels, sums,
-             part.channels});
-        const int64_t y = (part.n * P_ + p0 + i) * Q_ * c_.C + part.first;
-        rows_from_f32(convert_, sums, part.channels, convert_.at(io.y, y), c_.C, Q_, part.channels,
-                      false);
-      }
-    }
-  }
-  void copy_input(const Call& io, const Part& part, int64_t p, int64_t rows, float* to) const {
-    for (int64_t i = 0; i < high_.size_for(rows); ++i, to += c_.W * part.channels) {
-      const int64_t h = p * c_.stride_h - c_.pad_top + high_.source(i);
-      if (h < 0 || h >= c_.H) continue;
-      const int64_t x = (part.n * c_.H + h) * c_.W * c_.C + part.first;
-      rows_to_f32(convert_, convert_.at(io.x, x), c_.C, to, part.channels, c_.W, part.channels);
+      for (int64_t i = 0; i < rows; ++i)
+        for (const auto& segment : segments_)
+          row(io, part, p0 + i, segment,
+              {slot, i * high_.per_output * pitch, high_.per_tap * pitch, part.channels,
+               sums + i * Q_ * part.channels, part.channels});
+      store(io, part, p0, rows, sums);
     }
   }
 
-  void row(const Call& io, const Part& part, int64_t p, const Row& at) const {
+  void copy_input(const Call& io, const Part& part, int64_t p, int64_t rows, float* to) const {
+    float* room = to + copy_floats() + sums_floats();
+    const int64_t left = padded_ ? std::min(c_.pad_left, width_) : 0;
+    const int64_t columns = std::min(c_.W, width_ - left), channels = part.channels;
+    for (int64_t i = 0; i < high_.size_for(rows); ++i, to += width_ * channels) {
+      const int64_t h = p * c_.stride_h - c_.pad_top + high_.source(i);
+      if (h < 0 || h >= c_.H) continue;
+      std::fill_n(to, left * channels, 0.0f);
+      copy_row(io, part, h, columns, to + left * channels, room);
+      std::fill(to + (left + columns) * channels, to + width_ * channels, 0.0f);
+    }
+  }
+
+  /// Columns [0, columns) of input row h.
+  void copy_row(const Call& io, const Part& part, int64_t h, int64_t columns, float* to,
+                float* room) const {
+    const int64_t channels = part.channels;
+    if (c_.layout == Layout::nhwc) {
+      const int64_t x = (part.n * c_.H + h) * c_.W * c_.C + part.first;
+      rows_to_f32(convert_, convert_.at(io.x, x), c_.C, to, channels, columns, channels);
+      return;
+    }
+    const void* x = convert_.at(io.x, ((part.n * c_.C + part.first) * c_.H + h) * c_.W);
+    const int64_t plane = c_.H * c_.W;
+    if (!convert_.halves()) {
+      transpose_(static_cast<const float*>(x), plane, channels, columns, to, channels);
+      return;
+    }
+    rows_to_f32(convert_, x, plane, room, columns, channels, columns);
+    transpose_(room, columns, channels, columns, to, channels);
+  }
+
+  void store(const Call& io, const Part& part, int64_t p, int64_t rows, const float* sums) const {
+    const int64_t pixels = rows * Q_, plane = P_ * Q_;
+    if (c_.layout == Layout::nhwc) {
+      const int64_t y = (part.n * P_ + p) * Q_ * c_.C + part.first;
+      rows_from_f32(convert_, sums, part.channels, convert_.at(io.y, y), c_.C, pixels,
+                    part.channels, false);
+      return;
+    }
+    const int64_t y = ((part.n * c_.C + part.first) * P_ + p) * Q_;
+    if (!convert_.halves()) {
+      transpose_(sums, part.channels, pixels, part.channels, io.floats(y), plane);
+      return;
+    }
+    float* room = const_cast<float*>(sums) + sums_floats();
+    transpose_(sums, part.channels, pixels, part.channels, room, pixels);
+    rows_from_f32(convert_, room, pixels, convert_.at(io.y, y), plane, part.channels, pixels,
+                  false);
+  }
+
+  void row(const Call& io, const Part& part, int64_t p, const std::vector<Run>& segment,
+           const Row& at) const {
     const Inside rows(p * c_.stride_h - c_.pad_top, c_.dilation_h, c_.R, c_.H);
     depthwise::Pixels all{};
     all.bias = io.bias ? io.bias + part.first : nullptr;
@@ -319,11 +401,12 @@ class DepthwiseNhwc final : public Depthwise {
     all.clamp = clamp_of(c_.activation);
     const float* x = at.x + at.at + rows.begin * at.x_row;
     const float* w = io.w + rows.begin * all.w_row + part.first;
-    for (const Run& run : runs_) {
+    for (const Run& run : segment) {
       depthwise::Pixels some = all;
       some.columns = run.taps.size();
       some.pixels = run.pixels;
-      const int64_t column = run.q * c_.stride_w - c_.pad_left + run.taps.begin * c_.dilation_w;
+      const int64_t column =
+          run.q * c_.stride_w - (padded_ ? 0 : c_.pad_left) + run.taps.begin * c_.dilation_w;
       some.x = x + column * at.x_pixel;
       some.w = w + run.taps.begin * c_.C;
       some.y = at.y + run.q * at.y_pixel;
@@ -331,12 +414,25 @@ class DepthwiseNhwc final : public Depthwise {
     }
   }
 
-  int64_t bands_;           // of output rows of an image
+  bool in_place_;           // or from a copy of the input
+  int64_t span_;            // columns from the first that a row reads to the last
+  bool padded_;             // the copy has columns of zeros: all outputs of a row are alike
+  int64_t width_;           // columns of what is read
   int64_t share_, shares_;  // channels of a task, and how many of those
+  int64_t bands_;           // of output rows of an image
+  int64_t segment_;         // columns of a row that are done together
   Axis high_;               // of the rows whose input is copied together
   Slots slots_;
-  std::vector<Run> runs_;
+  Transpose transpose_;
+  std::vector<std::vector<Run>> segments_;  // of an output row
 };
+
+/// NCHW whose rows are short, or read every second column.
+bool by_channels(const Context& context, const ConvProblem& p) {
+  if (p.layout == Layout::nhwc) return true;
+  const int64_t lanes = depthwise::kernels_of(context.isa()).lanes;
+  return p.K_per_group() == 1 && p.C >= lanes && (p.Q() < lanes || p.stride_w > 1);
+}
 
 /// Fitted on Zen 4 and Zen 3: 32 x 112 x 112 3x3, 144 x 56 x 56 3x3 with stride 2 and
 /// 960 x 7 x 7 5x5 within a third.
@@ -375,8 +471,8 @@ KernelRow depthwise_row(const Context& context) {
   };
   row.cost = [&context](const ConvProblem& p) { return seconds(context, p); };
   row.make = [&context](const ConvProblem& p) -> std::unique_ptr<const PreparedConv> {
-    if (p.layout == Layout::nchw) return std::make_unique<DepthwiseNchw>(context, p);
-    return std::make_unique<DepthwiseNhwc>(context, p);
+    if (by_channels(context, p)) return std::make_unique<DepthwiseByChannels>(context, p);
+    return std::make_unique<DepthwiseByPlanes>(context, p);
   };
   return row;
 }

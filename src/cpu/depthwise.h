@@ -29,6 +29,20 @@ struct Plane {
   float* y;
 };
 
+/// Rows of one output channel of NCHW, at least a vector long: tap (r, s) of row i, column j is
+/// read at x + (i * stride + r) * x_row + taps[s] + j.
+struct Rows {
+  const float* x;
+  const float* w;  ///< [r][s]
+  const std::int64_t* taps;
+  std::int64_t S, x_row, y_row;
+  std::int64_t rows, columns;  ///< of outputs
+  float bias;
+  Clamp clamp;
+  float* y;
+};
+using RowsKernel = void (*)(const Rows&);
+
 /// Neighbouring pixels of NHWC whose taps are all inside the image: tap (r, s) of pixel i is read
 /// at x + r * x_row + s * x_column + i * x_pixel, its weight at w + r * w_row + s * w_column.
 struct Pixels {
@@ -46,6 +60,8 @@ struct Kernels {
   std::int64_t target;
   int lanes;  ///< floats of a vector
   void (*plane)(const Plane&);
+  /// Of kernels of R rows with this stride, or null.
+  RowsKernel (*rows)(std::int64_t R, std::int64_t stride);
   void (*pixels)(const Pixels&);
 };
 

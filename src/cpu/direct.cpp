@@ -46,10 +46,10 @@ class Direct final : public PreparedConv {
         convert_(converter(context.isa(), problem.dtype)),
         cut_(context, problem,
              [&](int64_t rows, int64_t columns) {
-               return std::size_t(strip_for(problem, convert_, rows, columns).floats()) *
+               return std::size_t(strip_for(context, problem, rows, columns).floats()) *
                       sizeof(float);
              }),
-        strip_(strip_for(problem, convert_, cut_.rows(), cut_.columns())),
+        strip_(strip_for(context, problem, cut_.rows(), cut_.columns())),
         taps_(strip_.taps()),
         part_(columns_of_part()),
         // Tiles may read, and drop, up to a tile of pixels past the end.
@@ -115,10 +115,10 @@ class Direct final : public PreparedConv {
     bool stream;
   };
 
-  static Strip strip_for(const ConvProblem& c, const Converter& convert, int64_t rows,
+  static Strip strip_for(const Context& context, const ConvProblem& c, int64_t rows,
                          int64_t columns) {
-    return Strip(c, c.layout == Layout::nchw ? Order::pixels_last : Order::channels_last, rows,
-                 columns, kLine, convert);
+    const Order order = c.layout == Layout::nchw ? Order::pixels_last : Order::channels_last;
+    return Strip(context.isa(), c, order, rows, columns, kLine);
   }
   /// That are computed before any leaves: a block's, or all where they are neighbours in y.
   int64_t channels_of_part() const {

@@ -184,8 +184,9 @@ class General final : public PreparedConv {
         c_(problem),
         blocking_(blocking),
         convert_(converter(context.isa(), problem.dtype)),
-        strip_(problem, blocking.by_pixels ? Order::pixels_last : Order::channels_last,
-               blocking.rows, blocking.columns, 1, convert_),
+        strip_(context.isa(), problem,
+               blocking.by_pixels ? Order::pixels_last : Order::channels_last, blocking.rows,
+               blocking.columns, 1),
         // Tiles may read, and then drop, up to one tile past the end.
         slots_(context.threads(), strip_.floats() + kMaxTile, bias_floats(problem)),
         nchw_(problem.layout == Layout::nchw),

@@ -57,6 +57,8 @@ struct Kernels {
   int pixel_vectors;    ///< of it at most
   int pixels;           ///< of a `channel_vectors` tile at most
   int channel_vectors;  ///< of it at most
+  int wide_pixels;      ///< of a `wide_vectors` tile at most, or 0: there is none
+  int wide_vectors;     ///< of it at most: fewer loads for each multiply-add, where K fills it
   double rate;          ///< vector multiply-adds a second, 1e9; measured on Zen 4
 
   /// Vectors hold pixels that are neighbours in x, w holds `channels` weights a step. Channel i

@@ -23,6 +23,7 @@ constexpr int kLanes = HWY_LANES(float);
 constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 || HWY_TARGET == HWY_NEON;
 constexpr int kChannels = kManyRegisters ? 8 : 4, kPixelVectors = 3;
 constexpr int kPixels = kManyRegisters ? 12 : 6, kChannelVectors = 2;
+constexpr int kWidePixels = kManyRegisters ? 6 : 0, kWideVectors = kManyRegisters ? 4 : 0;
 constexpr double kRate = HWY_TARGET <= HWY_AVX3 ? 3.65 : HWY_TARGET == HWY_AVX2 ? 7.3 : 3.4;
 
 /// By comparison, so that NaN stays: Max and Min may drop it.
@@ -104,14 +105,19 @@ void ByChannels(int pixels, int vectors, const Sum& s, const int64_t* from, floa
                 const int64_t* to, int64_t pitch) {
   if constexpr (kRows > 1)
     if (pixels < kRows) return ByChannels<kRows - 1>(pixels, vectors, s, from, y, to, pitch);
+  if constexpr (kRows <= kWidePixels) {
+    if (vectors == 3) return ByChannels<kRows, 3>(s, from, y, to, pitch);
+    if (vectors == 4) return ByChannels<kRows, 4>(s, from, y, to, pitch);
+  }
   if (vectors == 1) return ByChannels<kRows, 1>(s, from, y, to, pitch);
   return ByChannels<kRows, kChannelVectors>(s, from, y, to, pitch);
 }
 
 const Kernels* kernels() {
   static const Kernels table{
-      HWY_TARGET,      kLanes, kChannels,           kPixelVectors,      kPixels,
-      kChannelVectors, kRate,  ByPixels<kChannels>, ByChannels<kPixels>};
+      HWY_TARGET,         kLanes,      kChannels,    kPixelVectors, kPixels,
+      kChannelVectors,    kWidePixels, kWideVectors, kRate,         ByPixels<kChannels>,
+      ByChannels<kPixels>};
   return &table;
 }
 

@@ -8,8 +8,7 @@ namespace {
 
 using std::int64_t;
 
-// As many planes are read at a time as a cache has ways: rows of all may fall into the same set.
-constexpr int64_t kWays = 8;
+constexpr int64_t kPlanes = 16;  // that are collected at a time: a cache line of each pixel
 
 }  // namespace
 
@@ -22,11 +21,12 @@ Axis::Axis(int64_t outputs_, int64_t stride_, int64_t dilation_, int64_t taps_)
   size = std::min(all, outputs * taps);
 }
 
-Strip::Strip(const ConvProblem& problem, Order order, int64_t rows, int64_t columns, int64_t step,
-             const Converter& convert)
+Strip::Strip(std::string_view isa, const ConvProblem& problem, Order order, int64_t rows,
+             int64_t columns, int64_t step)
     : c_(problem),
       order_(order),
-      convert_(convert),
+      convert_(converter(isa, problem.dtype)),
+      transpose_(transpose_of(isa)),
       high_(rows, problem.stride_h, problem.dilation_h, problem.R),
       wide_(columns, problem.stride_w, problem.dilation_w, problem.S),
       span_((columns - 1) * problem.stride_w + (problem.S - 1) * problem.dilation_w + 1) {
@@ -35,7 +35,7 @@ Strip::Strip(const ConvProblem& problem, Order order, int64_t rows, int64_t colu
   else
     lay_out_channels_last();
   row_step_ = high_.per_output * row_;
-  floats_ = laid_out_ + room_for_halves();
+  floats_ = laid_out_ + room();
 }
 
 /// Columns are sorted by remainder modulo the stride: outputs that are neighbours read neighbours.
@@ -79,10 +79,8 @@ std::vector<int64_t> Strip::taps() const {
 void Strip::fill(const void* x, const Block& block, float* strip) const {
   if (order_ == Order::pixels_last)
     fill_planes(x, block, false, strip);
-  else if (convert_.halves())
-    fill_pixels(static_cast<const std::uint16_t*>(x), block, strip);
   else
-    fill_pixels(static_cast<const float*>(x), block, strip);
+    fill_pixels(x, block, strip);
 }
 
 void Strip::refill(const void* x, const Block& block, float* strip) const {
@@ -95,15 +93,13 @@ void Strip::refill(const void* x, const Block& block, float* strip) const {
 /// padding is zeros already.
 void Strip::fill_planes(const void* x, const Block& block, bool padded, float* strip) const {
   const int64_t step = c_.stride_w, phases = row_ / phase_;
-  const auto steps = [step](int64_t n) { return step == 1 ? n : ceil_div(n, step); };
   const int64_t channels = c_.C_per_group(), first = block.n * c_.C + block.g * channels;
   const int64_t h0 = block.p * c_.stride_h - c_.pad_top, rows = high_.size_for(block.rows);
   for (int64_t c = 0; c < channels; ++c)
     for (int64_t f = 0; f < phases; ++f) {
       const int64_t w = block.q * step - c_.pad_left + f;
-      const int64_t begin = w >= 0 ? 0 : std::min(steps(-w), phase_);
-      const int64_t end = w >= c_.W ? begin : std::clamp(steps(c_.W - w), begin, phase_);
-      const int64_t plane = (first + c) * c_.H * c_.W + w + begin * step;
+      const Inside in(w, step, phase_, c_.W);
+      const int64_t plane = (first + c) * c_.H * c_.W + w + in.begin * step;
       float* to = strip + c * channel_ + f * phase_;
       for (int64_t i = 0; i < rows; ++i, to += row_) {
         const int64_t h = h0 + high_.source(i);
@@ -112,33 +108,33 @@ void Strip::fill_planes(const void* x, const Block& block, bool padded, float* s
           continue;
         }
         const void* from = convert_.at(x, plane + h * c_.W);
-        if (!padded) std::fill(to, to + begin, 0.0f);
+        if (!padded) std::fill(to, to + in.begin, 0.0f);
         if (step > 1)
-          convert_.every(step, from, to + begin, end - begin);
+          convert_.every(step, from, to + in.begin, in.size());
         else if (convert_.halves())
-          convert_.to_f32(from, to + begin, end - begin);
+          convert_.to_f32(from, to + in.begin, in.size());
         else
-          copy_floats(static_cast<const float*>(from), end - begin, to + begin);
-        if (!padded) std::fill(to + end, to + phase_, 0.0f);
+          copy_floats(static_cast<const float*>(from), in.size(), to + in.begin);
+        if (!padded) std::fill(to + in.end, to + phase_, 0.0f);
       }
     }
 }
 
 // -- channels last --
 
-template <class T>
-void Strip::fill_pixels(const T* x, const Block& block, float* strip) const {
+void Strip::fill_pixels(const void* x, const Block& block, float* strip) const {
   const int64_t h0 = block.p * c_.stride_h - c_.pad_top, w0 = block.q * c_.stride_w - c_.pad_left;
   const int64_t channels = c_.C_per_group(), rows = high_.size_for(block.rows);
   float* room = strip + laid_out_;
   for (int64_t i = 0; i < rows; ++i, strip += row_) {
     const int64_t h = h0 + high_.source(i);
+    const int64_t group = block.g * channels;
     if (h < 0 || h >= c_.H)
       std::fill_n(strip, row_, 0.0f);
     else if (c_.layout == Layout::nchw)
-      gather_pixels(x + ((block.n * c_.C + block.g * channels) * c_.H + h) * c_.W, w0, room, strip);
+      gather_pixels(convert_.at(x, ((block.n * c_.C + group) * c_.H + h) * c_.W), w0, room, strip);
     else
-      copy_pixels(x + (block.n * c_.H + h) * c_.W * c_.C + block.g * channels, w0, strip);
+      copy_pixels(convert_.at(x, (block.n * c_.H + h) * c_.W * c_.C + group), w0, strip);
   }
 }
 
@@ -146,7 +142,7 @@ void Strip::fill_pixels(const T* x, const Block& block, float* strip) const {
 void Strip::copy_pixels(const void* row, int64_t w0, float* to) const {
   const int64_t channels = c_.C_per_group();
   if (wide_.shared() && pixel_ == c_.C) {  // all channels of neighbours
-    const Window in = window(w0);
+    const Inside in(w0, 1, span_, c_.W);
     std::fill_n(to, in.begin * pixel_, 0.0f);
     convert_.to_f32(convert_.at(row, (w0 + in.begin) * pixel_), to + in.begin * pixel_,
                     in.size() * pixel_);
@@ -162,46 +158,42 @@ void Strip::copy_pixels(const void* row, int64_t w0, float* to) const {
   }
 }
 
-/// From NCHW; `row` is the first channel's.
-void Strip::gather_pixels(const float* row, int64_t w0, float*, float* to) const {
-  gather_planes(row, c_.H * c_.W, c_.C_per_group(), w0, c_.W, to);
-}
-
-void Strip::gather_planes(const float* row, int64_t plane, int64_t channels, int64_t w0,
-                          int64_t width, float* to) const {
-  for (int64_t left = channels; left > 0; left -= kWays, row += kWays * plane, to += kWays)
-    for (int64_t i = 0; i < wide_.size; ++i) {
-      const int64_t w = w0 + wide_.source(i);
-      float* pixel = to + i * pixel_;
-      if (w < 0 || w >= width)
-        std::fill_n(pixel, std::min(left, kWays), 0.0f);
-      else if (left >= kWays)
-        for (int64_t c = 0; c < kWays; ++c) pixel[c] = row[c * plane + w];
-      else
-        for (int64_t c = 0; c < left; ++c) pixel[c] = row[c * plane + w];
-    }
-}
-
-// -- halves: converted first, in `room` where their order changes --
-
-int64_t Strip::room_for_halves() const {
-  const bool gathered = order_ == Order::channels_last && c_.layout == Layout::nchw;
-  return convert_.halves() && gathered ? kWays * std::min(span_, c_.W) : 0;
-}
-
-Strip::Window Strip::window(int64_t w0) const {
-  const int64_t begin = std::clamp<int64_t>(-w0, 0, span_);
-  return {begin, std::clamp(c_.W - w0, begin, span_)};
-}
-
-void Strip::gather_pixels(const std::uint16_t* row, int64_t w0, float* room, float* to) const {
+/// From NCHW: rows of planes become columns; `row` is the first channel's. Columns that are no
+/// neighbours, and halves, are collected in `room` first.
+void Strip::gather_pixels(const void* row, int64_t w0, float* room, float* to) const {
+  const bool shared = wide_.shared();
   const int64_t channels = c_.C_per_group(), plane = c_.H * c_.W;
-  const Window in = window(w0);
-  for (int64_t c = 0; c < channels; c += kWays) {
-    const int64_t some = std::min(kWays, channels - c);
-    rows_to_f32(convert_, row + c * plane + w0 + in.begin, plane, room, in.size(), some, in.size());
-    gather_planes(room, in.size(), some, -in.begin, in.size(), to + c);
+  const int64_t step = shared ? 1 : wide_.stride, n = shared ? wide_.size : wide_.outputs;
+  const int64_t taps = shared ? 1 : wide_.taps, pixel = taps * pixel_;
+  for (int64_t t = 0; t < taps; ++t, to += pixel_) {
+    const int64_t w = w0 + t * wide_.dilation;
+    const Inside in(w, step, n, c_.W);
+    for (int64_t i = 0; i < in.begin; ++i) std::fill_n(to + i * pixel, channels, 0.0f);
+    for (int64_t i = in.end; i < n; ++i) std::fill_n(to + i * pixel, channels, 0.0f);
+    const void* from = convert_.at(row, w + in.begin * step);
+    float* inside = to + in.begin * pixel;
+    if (step == 1 && !convert_.halves()) {
+      transpose_(static_cast<const float*>(from), plane, channels, in.size(), inside, pixel);
+      continue;
+    }
+    for (int64_t c = 0; c < channels; c += kPlanes) {
+      const int64_t some = std::min(kPlanes, channels - c);
+      for (int64_t i = 0; i < some; ++i) {
+        const void* one = convert_.at(from, (c + i) * plane);
+        if (step == 1)
+          convert_.to_f32(one, room + i * in.size(), in.size());
+        else
+          convert_.every(step, one, room + i * in.size(), in.size());
+      }
+      transpose_(room, in.size(), some, in.size(), inside + c, pixel);
+    }
   }
+}
+
+int64_t Strip::room() const {
+  const bool gathered = order_ == Order::channels_last && c_.layout == Layout::nchw;
+  const bool collected = convert_.halves() || !wide_.shared();
+  return gathered && collected ? kPlanes * std::max(wide_.size, wide_.outputs) : 0;
 }
 
 }  // namespace metalconv::cpu

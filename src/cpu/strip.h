@@ -8,10 +8,12 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "cpu/arithmetic.h"
 #include "cpu/convert.h"
+#include "cpu/transpose.h"
 #include "metalconv/problem.h"
 
 namespace metalconv::cpu {
@@ -45,10 +47,10 @@ enum class Order {
 
 class Strip {
  public:
-  /// For blocks of at most `rows` x `columns` outputs of the converter's dtype. Pixels last: the
-  /// columns of one remainder take a multiple of `step` floats.
-  Strip(const ConvProblem& problem, Order order, std::int64_t rows, std::int64_t columns,
-        std::int64_t step, const Converter& convert);
+  /// For blocks of at most `rows` x `columns` outputs. Pixels last: the columns of one remainder
+  /// take a multiple of `step` floats.
+  Strip(std::string_view isa, const ConvProblem& problem, Order order, std::int64_t rows,
+        std::int64_t columns, std::int64_t step);
 
   std::int64_t floats() const { return floats_; }
   /// Place of the first tap of output row i, column j of a block.
@@ -76,30 +78,19 @@ class Strip {
  private:
   void lay_out_pixels_last(std::int64_t step);
   void lay_out_channels_last();
-  std::int64_t room_for_halves() const;
+  std::int64_t room() const;
 
   void fill_planes(const void* x, const Block& block, bool padded, float* strip) const;
-  template <class T>
-  void fill_pixels(const T* x, const Block& block, float* strip) const;
+  void fill_pixels(const void* x, const Block& block, float* strip) const;
 
-  // One row of the strip from a row of x, from column w0 on; only columns [0, width) exist. `room`
-  // is for halves.
+  // One row of the strip from a row of x, from column w0 on. `room` takes what is converted first.
   void copy_pixels(const void* row, std::int64_t w0, float* to) const;
-  void gather_pixels(const float* row, std::int64_t w0, float* room, float* to) const;
-  void gather_planes(const float* row, std::int64_t plane, std::int64_t channels, std::int64_t w0,
-                     std::int64_t width, float* to) const;
-  void gather_pixels(const std::uint16_t* row, std::int64_t w0, float* room, float* to) const;
-
-  /// Columns [begin, end) of the `span_` from w0 on are inside the input.
-  struct Window {
-    std::int64_t begin, end;
-    std::int64_t size() const { return end - begin; }
-  };
-  Window window(std::int64_t w0) const;
+  void gather_pixels(const void* row, std::int64_t w0, float* room, float* to) const;
 
   ConvProblem c_;
   Order order_;
   const Converter& convert_;
+  Transpose transpose_;
   Axis high_, wide_;
   std::int64_t span_;                     // columns from the first that a row reads to the last
   std::int64_t row_ = 0;                  // floats from row to row

@@ -13,6 +13,7 @@
 
 #include "cpu/call.h"
 #include "cpu/rows.h"
+#include "cpu/transpose.h"
 #include "cpu/winograd_blocking.h"
 #include "cpu/winograd_transforms.h"
 
@@ -26,7 +27,8 @@ using winograd_tiles::Layouts;
 using winograd_tiles::PixelRun;
 using winograd_tiles::Shape;
 
-constexpr int kMaxPixels = 16;           // of a tile by channels
+constexpr int kMaxPixels = 16;                                        // of a tile by channels
+constexpr int64_t kMaxColumns = 4 * winograd_tiles::kChannelRun + 2;  // of a run by channels
 constexpr int64_t kAhead = 2;            // channels that are fetched before they are needed
 constexpr int64_t kFewestChannels = 16;  // below, the transforms cost more than they save
 
@@ -40,6 +42,7 @@ class Winograd final : public PreparedConv {
         at_(shape, blocking),
         transforms_(shape.m == 4 ? winograd_tiles::kernels_of(context.isa()).f4
                                  : winograd_tiles::kernels_of(context.isa()).f2),
+        transpose_(transpose_of(context.isa())),
         slots_(context.threads(), at_.floats, bias_floats(shape.c)),
         block_(shape.block(blocking.by_pixels)),
         padded_K_(blocking.by_pixels ? shape.K : shape.padded),
@@ -173,9 +176,6 @@ class Winograd final : public PreparedConv {
     }
   }
 
-  /// x where it is f32.
-  static const float* floats(const Call& call) { return static_cast<const float*>(call.x); }
-
   void pixels_in(const Call& call, const Task& task, const Run& run, int64_t c) const {
     const int64_t size = s_.c.H * s_.c.W;
     const int64_t plane = (run.n * s_.c.C + task.g * s_.C + c) * size;
@@ -207,14 +207,21 @@ class Winograd final : public PreparedConv {
                 dense ? columns * s_.C : s_.C);
   }
 
-  /// NCHW: the same, a cache line of channels at a time.
-  void gather_channels(const float* from, int64_t columns, float* to) const {
+  /// NCHW: the same, of planes from element `at` on.
+  void gather_channels(const Call& call, int64_t at, int64_t columns, float* to) const {
     const int64_t plane = s_.c.H * s_.c.W, step = s_.c.dilation_w;
-    for (int64_t c0 = 0; c0 < s_.C; c0 += kLine) {
-      const int64_t count = std::min(kLine, s_.C - c0);
-      for (int64_t i = 0; i < columns; ++i)
-        for (int64_t c = 0; c < count; ++c)
-          to[i * s_.C + c0 + c] = from[(c0 + c) * plane + i * step];
+    const void* from = convert_.at(call.x, at);
+    if (step == 1 && !convert_.halves())
+      return transpose_(static_cast<const float*>(from), plane, s_.C, columns, to, s_.C);
+    alignas(64) float room[kLine * kMaxColumns];
+    for (int64_t c = 0; c < s_.C; c += kLine) {
+      const int64_t some = std::min(kLine, s_.C - c);
+      for (int64_t i = 0; i < some; ++i)
+        if (step == 1)
+          convert_.to_f32(convert_.at(from, (c + i) * plane), room + i * columns, columns);
+        else
+          convert_.every(step, convert_.at(from, (c + i) * plane), room + i * columns, columns);
+      transpose_(room, columns, some, columns, to + c, s_.C);
     }
   }
 
@@ -228,8 +235,8 @@ class Winograd final : public PreparedConv {
     tile.channels = s_.C;
     fill_lines(run, tile.lines, s_.C, [&](int64_t h, int64_t w, int64_t columns, float* to) {
       if (s_.nchw)
-        gather_channels(floats(call) + (run.n * s_.c.C + task.g * s_.C) * size + h * s_.c.W + w,
-                        columns, to);
+        gather_channels(call, (run.n * s_.c.C + task.g * s_.C) * size + h * s_.c.W + w, columns,
+                        to);
       else
         copy_channels(call, (run.n * size + h * s_.c.W + w) * s_.c.C + task.g * s_.C, columns, to);
     });
@@ -329,54 +336,80 @@ class Winograd final : public PreparedConv {
     lines.tiles = run.tiles;
     lines.activation = s_.c.activation;
     transforms_.pixels_out(lines);
-    const int64_t plane = run.n * s_.c.K + task.g * s_.K + k0 + k, step = s_.columns.step;
+    const int64_t plane = run.n * s_.c.K + task.g * s_.K + k0 + k;
     const int64_t rows = s_.rows.existing(run.p, s_.m);
     const int64_t columns = s_.columns.existing(run.q, run.tiles * s_.m);
     for (int64_t i = 0; i < rows; ++i) {
       const float* from = lines.lines + i * at_.line;
       const int64_t y = (plane * s_.rows.size + run.p + i * s_.rows.step) * s_.columns.size + run.q;
-      if (step == 1)
-        call.store(from, columns, y);
-      else
-        rows_from_f32(convert_, from, 1, convert_.at(call.y, y), step, columns, 1, false);
+      store_row(call, from, columns, y);
     }
   }
 
+  /// NCHW: `columns` outputs, the dilation apart, from element `at` of y on.
+  void store_row(const Call& call, const float* from, int64_t columns, int64_t at) const {
+    const int64_t step = s_.columns.step;
+    if (step == 1) return call.store(from, columns, at);
+    if (convert_.halves())
+      return rows_from_f32(convert_, from, 1, convert_.at(call.y, at), step, columns, 1, false);
+    float* y = call.floats(at);
+    for (int64_t i = 0; i < columns; ++i) y[i * step] = from[i];
+  }
+
+  /// NCHW: all tiles of the run, then row by row; NHWC: tile by tile, which stay in L1.
   void channels_out(const Call& call, const Task& task, const Run& run, int64_t k0) const {
-    const int64_t channels = std::min(blocking_.group, s_.K - k0);
+    const int64_t together = s_.nchw ? run.tiles : 1;
     const int64_t rows = s_.rows.existing(run.p, s_.m);
+    float* lines = task.slot + at_.lines_at;
+    for (int64_t first = 0; first < run.tiles; first += together) {
+      for (int64_t t = 0; t < together; ++t)
+        transform_channels(task, run.at + first + t, k0, lines + t * s_.m * blocking_.group);
+      const int64_t q = run.q + first * s_.m * s_.columns.step;
+      const int64_t columns = s_.columns.existing(q, together * s_.m);
+      for (int64_t i = 0; i < rows; ++i)
+        store_channels(call, task, {run.n, run.p + i * s_.rows.step, q, columns}, k0,
+                       lines + i * at_.line);
+    }
+  }
+  /// Those from k0 on of the task's tile `t`.
+  void transform_channels(const Task& task, int64_t t, int64_t k0, float* lines) const {
     ChannelRun tile{};
-    tile.lines = task.slot + at_.lines_at;
+    tile.lines = lines;
+    tile.planes = task.slot + at_.m_at + t * blocking_.group;
     tile.pitch = at_.line;
     tile.pixel = blocking_.group;
     tile.step = at_.m_step;
     tile.channels = width_of(k0);
     tile.activation = s_.c.activation;
-    for (int64_t t = 0; t < run.tiles; ++t) {
-      tile.planes = task.slot + at_.m_at + (run.at + t) * blocking_.group;
-      transforms_.channels_out(tile);
-      const int64_t q = run.q + t * s_.m * s_.columns.step;
-      const int64_t columns = s_.columns.existing(q, s_.m);
-      for (int64_t i = 0; i < rows; ++i) {
-        const int64_t p = run.p + i * s_.rows.step;
-        store_channels(call, task, run.n, p, q, columns, k0, channels, tile.lines + i * at_.line);
-      }
-    }
+    transforms_.channels_out(tile);
   }
 
-  /// `channels` output channels from k0 on of `columns` pixels of row p.
-  void store_channels(const Call& call, const Task& task, int64_t n, int64_t p, int64_t q,
-                      int64_t columns, int64_t k0, int64_t channels, const float* from) const {
+  /// Pixels of row p of image n, `columns` from column q on.
+  struct Pixels {
+    int64_t n, p, q, columns;
+  };
+
+  /// Their output channels from k0 on, of one group; `from` holds them pixel by pixel.
+  void store_channels(const Call& call, const Task& task, const Pixels& at, int64_t k0,
+                      const float* from) const {
+    const int64_t channels = std::min(blocking_.group, s_.K - k0), pixel = blocking_.group;
     const int64_t P = s_.rows.size, Q = s_.columns.size, step = s_.columns.step;
-    const int64_t first = task.g * s_.K + k0;
-    if (s_.nchw) {
-      float* y = call.floats(((n * s_.c.K + first) * P + p) * Q + q);
-      for (int64_t k = 0; k < channels; ++k, y += P * Q)
-        for (int64_t j = 0; j < columns; ++j) y[j * step] = from[j * blocking_.group + k];
-    } else {
-      const int64_t y = ((n * P + p) * Q + q) * s_.c.K + first;
+    const int64_t k = task.g * s_.K + k0, columns = at.columns;
+    if (!s_.nchw) {
+      const int64_t y = ((at.n * P + at.p) * Q + at.q) * s_.c.K + k;
       for (int64_t j = 0; j < columns; ++j)
-        call.store(from + j * blocking_.group, channels, y + j * step * s_.c.K);
+        call.store(from + j * pixel, channels, y + j * step * s_.c.K);
+      return;
+    }
+    const int64_t y = ((at.n * s_.c.K + k) * P + at.p) * Q + at.q;
+    if (step == 1 && !convert_.halves())
+      return transpose_(from, pixel, columns, channels, call.floats(y), P * Q);
+    alignas(64) float room[kLine * kMaxColumns];
+    for (int64_t c = 0; c < channels; c += kLine) {
+      const int64_t some = std::min(kLine, channels - c);
+      transpose_(from + c, pixel, columns, some, room, columns);
+      for (int64_t i = 0; i < some; ++i)
+        store_row(call, room + i * columns, columns, y + (c + i) * P * Q);
     }
   }
 
@@ -386,6 +419,7 @@ class Winograd final : public PreparedConv {
   Blocking blocking_;
   Layouts at_;
   winograd_tiles::Transforms transforms_;
+  Transpose transpose_;
   Slots slots_;
   int64_t block_;     ///< output channels of a register tile
   int64_t padded_K_;  ///< channels that the packed weights hold

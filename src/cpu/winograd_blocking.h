@@ -81,6 +81,9 @@ struct Blocking {
   double seconds = std::numeric_limits<double>::infinity();  ///< estimated
 };
 
+/// Tiles whose lines are there together where vectors hold channels.
+constexpr std::int64_t kChannelRun = 4;
+
 /// Places in a thread's slot, in floats.
 struct Layouts {
   Layouts(const Shape& s, const Blocking& b)
@@ -88,7 +91,7 @@ struct Layouts {
         pitch(b.by_pixels ? width + s.lanes : s.C),
         v_step(spread(b.by_pixels ? s.C * pitch : b.tiles * s.C)),
         m_step(spread((b.by_pixels ? width : b.tiles) * b.group)),
-        run(b.by_pixels ? std::min(2 * s.lanes, width) : 4),
+        run(b.by_pixels ? std::min(2 * s.lanes, width) : kChannelRun),
         line(b.by_pixels ? round_up(run * s.m + 2, s.lanes) + 4 * s.lanes
                          : (run * s.m + 2) * std::max(s.C, b.group)),
         m_at(s.products * v_step + kLine),

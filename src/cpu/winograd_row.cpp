@@ -31,12 +31,12 @@ constexpr int64_t kFewestRows = 9;
 /// A strip and its transform: each row becomes four planes of half its length.
 class PairStrip {
  public:
-  PairStrip(const ConvProblem& problem, const Converter& convert, int64_t rows, int64_t columns,
+  PairStrip(std::string_view isa, const ConvProblem& problem, int64_t rows, int64_t columns,
             int lanes)
       : lanes_(lanes),
         channels_(problem.C_per_group()),
         // The transform reads whole pairs of vectors.
-        raw_(problem, Order::pixels_last, rows, round_up(columns, 2 * lanes), kLine, convert) {
+        raw_(isa, problem, Order::pixels_last, rows, round_up(columns, 2 * lanes), kLine) {
     // An odd number of lines: planes and rows at powers of two would share a few cache sets.
     plane_ = (ceil_div(round_up(ceil_div(columns, 2), lanes), kLine) | 1) * kLine;
     for (int64_t c = 0; c < channels_; ++c)
@@ -83,10 +83,10 @@ class WinogradRow final : public PreparedConv {
         convert_(converter(context.isa(), problem.dtype)),
         cut_(context, problem,
              [&](int64_t rows, int64_t columns) {
-               const PairStrip strip(problem, convert_, rows, columns, kernels_.lanes);
+               const PairStrip strip(context.isa(), problem, rows, columns, kernels_.lanes);
                return sizeof(float) * std::size_t(strip.floats());
              }),
-        strip_(problem, convert_, cut_.rows(), cut_.columns(), kernels_.lanes),
+        strip_(context.isa(), problem, cut_.rows(), cut_.columns(), kernels_.lanes),
         part_(convert_.halves() ? kPart : cut_.columns()),
         slots_(context.threads(),
                strip_.floats() + (convert_.halves() ? kPart << (kernels_.blocks - 1) : 0),
