@@ -171,6 +171,9 @@ Data make_data(const ConvProblem& p, DataMode mode, std::uint64_t seed) {
 Check make_check(const ConvProblem& problem, DataMode mode, std::uint64_t seed) {
   Check check{mode, make_data(problem, mode, seed), {}, {}};
   choose_points(problem, seed, &check);
+  const auto by_place = [](const Point& a, const Point& b) { return a.offset < b.offset; };
+  if (!std::is_sorted(check.points.begin(), check.points.end(), by_place))
+    std::sort(check.points.begin(), check.points.end(), by_place);
   const Reference reference(problem, check.data.x.data(), check.data.w.data(),
                             problem.bias ? check.data.bias.data() : nullptr);
   tbb::parallel_for(tbb::blocked_range<std::size_t>(0, check.points.size(), 256),

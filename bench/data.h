@@ -36,7 +36,7 @@ struct Point {
 struct Check {
   DataMode mode;
   Data data;
-  std::vector<Point> points;
+  std::vector<Point> points;  ///< by their place in memory
   std::string coverage;
 };
 

@@ -6,6 +6,7 @@
 
 namespace metalconv::bench {
 
+using metalconv::check_writable;
 using metalconv::read_file;
 using metalconv::write_file;
 

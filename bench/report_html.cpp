@@ -18,7 +18,7 @@ namespace {
 using std::string;
 
 // A phone gets its own drawing of each chart, so that letters keep their size.
-constexpr int kBroad = 980, kNarrow = 350;
+constexpr int kBroad = 1072, kNarrow = 350;
 
 const char* const kStyle = R"(
 :root{color-scheme:light;--ground:#fcfcfa;--card:#f3f3ef;--ink:#1c1e21;--soft:#5f656d;--line:#e0e0da;
@@ -31,7 +31,7 @@ const char* const kStyle = R"(
 :root[data-theme=dark]{DARK}
 *{box-sizing:border-box}
 body{margin:0;background:var(--ground);color:var(--ink);font:16px/1.55 var(--sans);-webkit-text-size-adjust:100%}
-main{max-width:1028px;margin:0 auto;padding:40px 24px 64px}
+main{max-width:1120px;margin:0 auto;padding:40px 24px 64px}
 .kicker{color:var(--soft);font-size:14px;margin:0}
 h1{font-size:32px;line-height:1.2;margin:4px 0 12px;letter-spacing:-.01em;overflow-wrap:anywhere}
 h2{font-size:21px;margin:52px 0 12px;padding-top:16px;border-top:1px solid var(--line)}

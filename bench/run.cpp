@@ -143,6 +143,7 @@ class CaseRunner {
     e.row.verification = v.seen;
     e.row.verdict = v.failure.empty() ? Verdict::ok : Verdict::failed;
     e.row.reason = v.failure;
+    if (!timed()) e.subject.reset();  // its packed weights may be large
     if (e.row.verdict == Verdict::ok) return;
     e.row.reproducer =
         reproducer(case_.problem, device_, kernel,

@@ -7,6 +7,7 @@ namespace metalconv::bench {
 namespace {
 
 constexpr std::size_t kGuard = 4096;  // a page, so that the operand stays page-aligned
+constexpr std::size_t kPiece = std::size_t(1) << 25;
 constexpr std::byte kCanary{0xA5}, kPoison{0xFF};
 
 }  // namespace
@@ -31,6 +32,16 @@ std::vector<std::byte> Guarded::download() const {
   std::vector<std::byte> host(bytes_);
   if (bytes_ > 0) buffer_->download(host.data(), bytes_, kGuard);
   return host;
+}
+
+void Guarded::read(
+    const std::function<bool(std::size_t, const std::byte*, std::size_t)>& piece) const {
+  std::vector<std::byte> block(std::min(bytes_, kPiece));
+  for (std::size_t at = 0; at < bytes_; at += block.size()) {
+    const std::size_t bytes = std::min(block.size(), bytes_ - at);
+    buffer_->download(block.data(), bytes, kGuard + at);
+    if (!piece(at, block.data(), bytes)) return;
+  }
 }
 
 void Guarded::poison() {

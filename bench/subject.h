@@ -21,6 +21,9 @@ class Guarded {
   std::size_t bytes() const { return bytes_; }
   void upload(const std::vector<std::byte>& host) { write(host); }
   std::vector<std::byte> download() const;
+  /// Calls piece(offset, data, bytes) for all of it, some MiB at a time and in order, until one
+  /// returns false.
+  void read(const std::function<bool(std::size_t, const std::byte*, std::size_t)>& piece) const;
   /// Fill with 0xFF, a NaN in every dtype.
   void poison();
   /// False when either canary was overwritten.

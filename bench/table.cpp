@@ -217,6 +217,10 @@ std::string count_line(const Result& result) {
   std::string text = fmt::format("{} ok, {} failed, {} skipped", count(Verdict::ok),
                                  count(Verdict::failed), count(Verdict::skipped));
   if (result.interrupted) text += "; interrupted, completed problems only";
+  if (any(result, [](const Row& row) { return row.above_roof; }))
+    text +=
+        "\nABOVE ROOF: faster than the roofs measured in this run allow. Those were measured while "
+        "the\nmachine was busy, or our counting is wrong: such times count nowhere";
   if (any(result, is_timed))
     text += fmt::format("\n{} buffers; +- is half the 95 % interval{}", result.mode,
                         any(result, has_speedup) ? "; above 1x is faster than the vendor" : "");
@@ -334,6 +338,7 @@ std::string terminal_summary(const Result& result) {
     return result.interrupted ? "interrupted before a problem was complete\n" : "nothing was run\n";
   std::string text = to_text(summary_table(result));
   text += failures_text(result) + skips_text(result) + "\n" + count_line(result) + "\n";
+  for (const std::string& warning : result.warnings) text += "warning: " + warning + "\n";
   // Names and reasons can come from a file: lines are ours, other control characters are not.
   return printable_lines(text);
 }

@@ -201,6 +201,27 @@ Workload verification() {
   return w;
 }
 
+/// What overflows indexes: tensors beyond 2^31 elements and 4 GiB, and axes beyond 2^16. Each has
+/// kernels for it on a GPU; which fits which machine is seen when it runs.
+Workload large() {
+  Workload w{
+      "large", "indexes beyond 31 bits, buffers beyond 4 GiB, axes beyond 2^16; up to 26 GiB", {}};
+  for (const auto& [name, text] : {std::pair{"y", "1x3x5800x5800,k64,3x3,p1"},
+                                   {"y,f16,nhwc", "1x3x5800x5800,k64,3x3,p1,f16,nhwc"},
+                                   {"x", "1x64x5800x5800,k40,3x3,s8,p1"},
+                                   {"x,bf16,nhwc", "1x64x5800x5800,k40,3x3,s8,p1,bf16,nhwc"},
+                                   {"x,y,depthwise", "1x64x5800x5800,k64,3x3,p1,g64,f16"},
+                                   {"w", "1x33000x2x2,k65600,1x1"},
+                                   {"n", "70000x1x2x2,k36,3x3,p1"},
+                                   {"n,nhwc", "70000x1x2x2,k36,3x3,p1,nhwc"},
+                                   {"c", "1x70000x4x4,k40,1x1"},
+                                   {"k", "1x4x6x6,k70000,3x3,p1"},
+                                   {"k,nhwc", "1x4x6x6,k70000,3x3,p1,nhwc"},
+                                   {"g", "1x70000x4x4,k70000,3x3,p1,g70000"}})
+    w.cases.push_back({name, parse_problem(text)});
+  return w;
+}
+
 /// Replace one field by each of an axis's values.
 template <class T, class Set>
 void multiply(std::vector<Case>* cases, const std::vector<T>& axis, const Set& set) {
@@ -231,9 +252,9 @@ std::string set_kernel(ConvProblem* p, int64_t kernel) {
 }  // namespace
 
 const std::vector<Workload>& workloads() {
-  static const std::vector<Workload> all{baseline(),    kernel_sizes(), channels(),
-                                         batches(),     resnet50(),     mobilenet_v2(),
-                                         cpu_classes(), gpu_classes(),  verification()};
+  static const std::vector<Workload> all{
+      baseline(),     kernel_sizes(), channels(),    batches(),      resnet50(),
+      mobilenet_v2(), cpu_classes(),  gpu_classes(), verification(), large()};
   return all;
 }
 

@@ -56,7 +56,11 @@ Weights read_weights(NpyFile& file) {
   const auto data = file.read();
   for (std::int64_t i = 0; i < count; ++i)
     w.values.push_back(float(to_double(file.header().dtype, data.data(), i)));
-  w.check();
+  try {
+    w.check();
+  } catch (const Error& error) {
+    fail(fmt::format("{}: {}", file.path(), error.what()));
+  }
   return w;
 }
 

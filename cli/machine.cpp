@@ -2,7 +2,9 @@
 #include "cli/machine.h"
 
 #include <fmt/format.h>
+#include <sys/resource.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -40,18 +42,7 @@ std::string compiler() {
 #endif
 }
 
-/// CPU time that a hypervisor gave to others, and all of it, in ticks since boot; zeros elsewhere.
-std::pair<double, double> cpu_ticks() {
-  std::ifstream stat("/proc/stat");
-  std::string word;
-  stat >> word;
-  double total = 0, stolen = 0, value = 0;
-  for (int field = 0; field < 8 && stat >> value; ++field) {
-    total += value;
-    if (field == 7) stolen = value;
-  }
-  return {stolen, total};
-}
+double processor_count() { return std::max(1u, std::thread::hardware_concurrency()); }
 
 /// True when the row is of the kernel that `wisdom` made the planner choose.
 bool is_measured_choice(const bench::Row& row, Device& device, const Wisdom& wisdom) {
@@ -97,22 +88,54 @@ void add_wisdom(const bench::Result& result, const std::vector<Device*>& devices
                                     measured, ours));
 }
 
-NoiseWatch::NoiseWatch() : ticks_(cpu_ticks()) {
+/// Zeros but for `own` where the system has no /proc/stat.
+NoiseWatch::Times NoiseWatch::times() {
+  Times times;
+  const auto seconds = [](const timeval& t) { return double(t.tv_sec) + 1e-6 * double(t.tv_usec); };
+  for (const int who : {RUSAGE_SELF, RUSAGE_CHILDREN}) {
+    rusage usage{};
+    getrusage(who, &usage);
+    times.own += seconds(usage.ru_utime) + seconds(usage.ru_stime);
+  }
+  std::ifstream stat("/proc/stat");
+  std::string word;
+  stat >> word;
+  double value = 0;
+  // user, nice, system, idle, waiting for a disk, two kinds of interrupts, stolen
+  for (int field = 0; field < 8 && stat >> value; ++field) {
+    value /= double(sysconf(_SC_CLK_TCK));
+    times.total += value;
+    if (field == 7)
+      times.stolen = value;
+    else if (field != 3 && field != 4)
+      times.busy += value;
+  }
+  return times;
+}
+
+NoiseWatch::NoiseWatch() : start_(times()) {
   double load[1] = {0};
   if (getloadavg(load, 1) == 1) load_ = load[0];
 }
 
+/// How many processors other programs kept busy. Where only the load average is known it stands
+/// for that, although what ended just before the run is in it.
+double NoiseWatch::others(const Times& spent) const {
+  if (spent.total <= 0) return load_;
+  return (spent.busy - spent.own) / spent.total * processor_count();
+}
+
 std::vector<std::string> NoiseWatch::warnings(const bench::Result& result) const {
   std::vector<std::string> warnings;
-  const double processors = std::max(1u, std::thread::hardware_concurrency());
-  if (load_ > 0.5 * processors)
+  const Times now = times();
+  const Times spent{now.stolen - start_.stolen, now.busy - start_.busy, now.total - start_.total,
+                    now.own - start_.own};
+  if (const double busy = others(spent); busy > 0.1 * processor_count())
     warnings.push_back(
-        fmt::format("The load average was {:.1f} on {:.0f} processors when the run began: "
-                    "end other programs and run it again.",
-                    load_, processors));
-  const auto [stolen, total] = cpu_ticks();
-  const double part = total > ticks_.second ? (stolen - ticks_.first) / (total - ticks_.second) : 0;
-  if (part > 0.01)
+        fmt::format("Other programs kept {:.1f} of {:.0f} processors busy during the run: end them "
+                    "and run it again.",
+                    busy, processor_count()));
+  if (const double part = spent.total > 0 ? spent.stolen / spent.total : 0; part > 0.01)
     warnings.push_back(
         fmt::format("The hypervisor gave {:.0f} % of the processor time to others: compare "
                     "ratios of this run, not times across runs.",

@@ -29,8 +29,16 @@ class NoiseWatch {
   std::vector<std::string> warnings(const bench::Result& result) const;
 
  private:
+  /// Of all processors, in seconds: what a hypervisor gave to others, what programs had, ours
+  /// included, all there was; and what this process and its children had.
+  struct Times {
+    double stolen = 0, busy = 0, total = 0, own = 0;
+  };
+  static Times times();
+  double others(const Times& spent) const;
+
   double load_ = 0;
-  std::pair<double, double> ticks_;  ///< stolen, total
+  Times start_;
 };
 
 }  // namespace metalconv::cli

@@ -59,7 +59,10 @@ DType parse_descr(string_view descr) {
   if (descr == "=f4" || descr == "=f2" || descr == "|f4" || descr == "|f2")
     fail(fmt::format("descr is '{}', which does not say the byte order, but must be '<f4' or '<f2'",
                      shown));
-  fail(fmt::format("descr is '{}', but must be '<f4' (float32) or '<f2' (float16)", shown));
+  const bool number = descr == "<f8" || descr.starts_with("<i") || descr.starts_with("<u") ||
+                      descr == "|i1" || descr == "|u1";
+  fail(fmt::format("descr is '{}', but must be '<f4' (float32) or '<f2' (float16){}", shown,
+                   number ? ": save array.astype('float32')" : ""));
 }
 
 /// The dict literal of a header: exactly the keys descr, fortran_order and shape, in any order.

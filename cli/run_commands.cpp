@@ -42,6 +42,19 @@ struct Outputs {
         ->group("Files");
   }
 
+  /// Before anything is measured: makes the folder, and throws for what cannot be written.
+  void check() const {
+    for (const std::string& path : {json, markdown, html})
+      if (!path.empty()) bench::check_writable(path);
+    if (folder.empty()) return;
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error)
+      throw Error(ErrorCode::io,
+                  fmt::format("the folder '{}' cannot be made: {}", folder, error.message()));
+    bench::check_writable((std::filesystem::path(folder) / "report.json").string());
+  }
+
   void write(const bench::Result& result) const {
     const bench::ReportOptions options{!no_published};
     const auto put = [&](const std::string& path, const std::string& text) {
@@ -50,11 +63,6 @@ struct Outputs {
     };
     std::filesystem::path in(folder);
     if (!folder.empty()) {
-      std::error_code error;
-      std::filesystem::create_directories(in, error);
-      if (error)
-        throw Error(ErrorCode::io,
-                    fmt::format("the folder '{}' cannot be made: {}", folder, error.message()));
       put((in / "report.json").string(), bench::to_json(result));
       put((in / "report.md").string(), bench::to_markdown(result, options));
       put((in / "report.html").string(), bench::to_html(result, options));
@@ -98,6 +106,7 @@ struct RunCommand {
     const bench::Workload workload = targets.workload(default_targets);
     targets.apply(&options);
     check_inject(workload);
+    outputs.check();
     const auto opened = devices.open();
     check_kernel(opened);
     std::vector<Device*> pointers;

@@ -41,15 +41,16 @@ struct Weights {
 
 struct Convolved {
   Planes y;
-  std::string account;  ///< what computed it and how it was checked, one line
+  std::string account;  ///< what computed it and how it was checked, two lines
   std::string failure;  ///< empty: every output that was compared is right
 };
 
 /// The cross-correlation of `x` with `w`, in f32, of x.C / w.C groups. The output has the size of
 /// `x`: pixels on the edge are repeated outward as far as the kernel reaches, so that nothing
-/// darkens there. In each output plane the corners and random points, 4096 or more in all, are
-/// compared with the float64 oracle, within the kernel's own error bound and one rounding a tap.
-/// Throws Error{too_large} when the memory does not suffice.
+/// darkens there. In each output plane the corners and random points, 4096 or more in all, or
+/// every output where there are fewer, are compared with the float64 oracle, within the kernel's
+/// own error bound and one rounding a tap. Throws Error{too_large} when the memory does not
+/// suffice.
 Convolved convolve(Device& device, const Planes& x, const Weights& w, const PlanOptions& options);
 
 }  // namespace metalconv::image

@@ -135,6 +135,7 @@ Picture read_picture(const std::string& path) {
 
 void check_writable(const std::string& path) {
   const bool png = format_by_name(path) == Format::png;
+  metalconv::check_writable(path);
   if (!(png ? png_library() : jpeg_library()).empty()) return;
   naming(path, [&] { return png ? encode_png({}) : encode_jpeg({}); });  // the stub says why
 }

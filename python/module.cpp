@@ -110,6 +110,7 @@ NB_MODULE(_core, m) {
           "device"_a, "ordinal"_a, "numbers"_a, "dtype"_a, "layout"_a, "bias"_a, "activation"_a,
           "implementation"_a, "kernel"_a)
       .def("pack", &BoundPlan::pack, "w"_a, "bias"_a.none())
+      .def("unpack", &BoundPlan::unpack)
       .def("execute", &BoundPlan::execute, "x"_a, "y"_a)
       .def("output", &BoundPlan::output, "x"_a, "bits"_a)
       .def("explain", &BoundPlan::explain)

@@ -116,6 +116,13 @@ void BoundPlan::pack(const Tensor& w, const std::optional<Tensor>& bias) {
   is_packed_ = true;
 }
 
+void BoundPlan::unpack() {
+  std::optional<Tensor> before;  // let go of behind the lock, with the GIL held
+  const std::unique_lock lock(packing_);
+  before = std::exchange(bias_, std::nullopt);
+  is_packed_ = false;
+}
+
 void BoundPlan::execute(const Tensor& x, const Tensor& y) {
   const nb::gil_scoped_release free;
   const std::shared_lock lock(packing_);

@@ -29,6 +29,8 @@ class BoundPlan {
   /// Converts the weights; the bias is kept where it lies, or copied to a device that does not see
   /// the host's memory. Waits. Not while execute() runs: it is waited for.
   void pack(const Tensor& w, const std::optional<Tensor>& bias);
+  /// Forgets the weights and lets go of the bias.
+  void unpack();
   /// y = act(conv(x, w) + bias). Waits. From any number of threads.
   void execute(const Tensor& x, const Tensor& y);
 

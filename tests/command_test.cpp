@@ -386,6 +386,9 @@ TEST_F(Command, UsageErrorsAreSentencesAndExit2) {
        "cannot write /nope/a.json: No such file or directory"},
       {{"verify", "1x3x8x8,k4,3x3", "--output", "/dev/null/reports"},
        "the folder '/dev/null/reports' cannot be made: "},
+      // Before an hour of measuring, not after.
+      {{"bench", "resnet50", "--budget", "3600", "--html", "/nope/a.html"},
+       "cannot write /nope/a.html: No such file or directory"},
   };
   for (const auto& [words, sentence] : bad) {
     const Outcome outcome = run(words);

@@ -744,6 +744,83 @@ TEST_F(CudaDeviceTest, ConvolvesLikeTheOracle) {
     }
 }
 
+/// What f32 can hold at its edges, and what it cannot.
+struct Extremes {
+  const char* name;
+  double x, w;       ///< magnitudes: values are 1 to 2 times these
+  bool positive;     ///< or of either sign
+  bool planted;      ///< infinities of both signs and NaN among x, and one infinity in w
+  double allowance;  ///< times the row's bound
+};
+
+constexpr Extremes kExtremes[] = {
+    {"inputs up to the largest float", 0x1p127, 0x1p-12, false, false, 1},
+    {"weights up to the largest float", 0x1p-12, 0x1p127, false, false, 1},
+    {"sums beyond the largest float", 0x1p127, 1, true, false, 1},
+    {"products beyond the largest float", 0x1p100, 0x1p100, true, false, 1},
+    {"infinities and NaN", 1, 1, false, true, 1},
+    {"inputs of 1e-33", 1e-33, 1, false, false, 1},
+    // Rests of factors below 2^-114 are lost on matrix units: docs/design.md.
+    {"inputs of 1e-37", 1e-37, 1, false, false, 100},
+};
+
+/// Empty, or how `y` is not what f32 by a direct sum is: the same infinities and NaN, and finite
+/// values within the bound.
+std::string special_failure(const Extremes& data, const ConvProblem& p, const KernelRow& row,
+                            const Reference& reference, const std::vector<float>& y) {
+  const double lost = p.C_per_group() * p.R * p.S * 0x1p-149;  // in products that are denormal
+  for (std::int64_t i = 0; i < p.y_elements(); ++i) {
+    const Expected e = reference.at(i / (p.K * p.P() * p.Q()), i / (p.P() * p.Q()) % p.K,
+                                    i / p.Q() % p.P(), i % p.Q());
+    const double got = y[std::size_t(i)];
+    const double wanted = std::isnan(e.value) ? e.value : double(float(e.value));  // may overflow
+    const bool right =
+        std::isfinite(wanted)
+            ? std::fabs(got - wanted) <= data.allowance * error_bound(row, p, e) + lost
+            : (std::isnan(wanted) ? std::isnan(got) : got == wanted);
+    if (!right)
+      return fmt::format("{} of {}: {}: y[{}] is {}, but should be {}", row.name, to_text(p),
+                         data.name, i, got, wanted);
+  }
+  return {};
+}
+
+std::vector<float> magnitudes(std::int64_t count, double scale, bool positive, int seed) {
+  std::vector<float> values;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t at = (i * 7919 + seed) % 1999;
+    values.push_back(float((positive || at % 2 == 0 ? scale : -scale) * (1 + double(at) / 2000)));
+  }
+  return values;
+}
+
+TEST_F(CudaDeviceTest, SpecialValuesComeOutAsOfADirectSum) {
+  int rows = 0;
+  for (const char* text : {"2x24x9x11,k40,3x3", "1x40x7x8,k70,1x1", "1x3x20x21,k40,3x3",
+                           "1x260x4x4,k36,3x3", "1x6x12x12,k6,3x3,g6"}) {
+    const ConvProblem p = parse_problem(text);
+    for (const Extremes& data : kExtremes) {
+      auto x = magnitudes(p.x_elements(), data.x, data.positive, 1);
+      auto w = magnitudes(p.w_elements(), data.w, data.positive, 2);
+      if (data.planted) {
+        x[5] = HUGE_VALF, x[x.size() / 2] = NAN, x.back() = -HUGE_VALF;
+        w[w.size() / 3] = HUGE_VALF;
+      }
+      const Reference reference(p, x.data(), w.data(), nullptr);
+      for (const KernelRow& row : device_->registry().rows()) {
+        if (!row.direct_sum || row.implementation == Implementation::vendor ||
+            !row.refusal(p).empty())
+          continue;
+        std::vector<float> y(std::size_t(p.y_elements()), -1);
+        conv2d(*device_, p, x.data(), w.data(), nullptr, y.data(), {row.implementation, row.name});
+        EXPECT_EQ(special_failure(data, p, row, reference, y), "");
+        rows += row.name == "matrix_f32";
+      }
+    }
+  }
+  EXPECT_EQ(rows, 4 * int(std::size(kExtremes)));  // of the problems, those of many outputs
+}
+
 TEST_F(CudaDeviceTest, SeveralThreadsShareAPlan) {
   const ConvProblem p = parse_problem("1x8x32x32,k8,3x3,p1");
   std::vector<std::thread> threads;

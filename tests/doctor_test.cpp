@@ -4,13 +4,17 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
+#include <thread>
 
+#include "cli/machine.h"
 #include "metalconv/cpu.h"
 #include "metalconv/error.h"
 #include "wrong_device.h"
@@ -219,6 +223,25 @@ TEST(DoctorReport, ExitStatusSaysTheWorst) {
   EXPECT_EQ(status("cpu", {Health::wrong}), 1);
   EXPECT_EQ(status("cpu", {Health::bad}), 2);
   EXPECT_EQ(status("", {Health::ok}), 2);  // the emulator alone
+}
+
+TEST(Noise, OtherProgramsAreSeen) {
+  if (!fs::exists("/proc/stat")) GTEST_SKIP() << "nothing says what other programs do";
+  if (std::thread::hardware_concurrency() > 8) GTEST_SKIP() << "one program is no noise here";
+  using Clock = std::chrono::steady_clock;
+  const auto busy_until = [](Clock::time_point end) {
+    while (Clock::now() < end) continue;
+  };
+  const auto end = Clock::now() + std::chrono::milliseconds(400);
+  const NoiseWatch watch;
+  const pid_t other = fork();
+  if (other == 0) {
+    busy_until(end + std::chrono::milliseconds(100));
+    _exit(0);
+  }
+  std::this_thread::sleep_until(end);
+  EXPECT_THAT(watch.warnings({}), testing::Contains(HasSubstr("Other programs kept")));
+  waitpid(other, nullptr, 0);
 }
 
 }  // namespace

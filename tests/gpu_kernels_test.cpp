@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <mutex>
 #include <regex>
@@ -253,6 +254,16 @@ std::vector<gpu::KernelKey> different_loops(const std::vector<gpu::KernelKey>& a
   return kept;
 }
 
+/// Three of many, as far apart as can be; all of them where METALCONV_TEST_ALL is set, as by
+/// ./test --all: each takes the compiler half a second.
+std::vector<gpu::KernelKey> sample(const std::vector<gpu::KernelKey>& all) {
+  constexpr std::size_t kFew = 3;
+  if (std::getenv("METALCONV_TEST_ALL") || all.size() <= kFew) return all;
+  std::vector<gpu::KernelKey> few;
+  for (std::size_t i = 0; i < kFew; ++i) few.push_back(all[i * (all.size() - 1) / (kFew - 1)]);
+  return few;
+}
+
 // For one architecture, and small problems' kernels in one dtype only: compiling takes long.
 TEST_P(KernelText, CompilesAsCudaWithoutLocalMemory) {
   const Nvrtc nvrtc;
@@ -261,7 +272,7 @@ TEST_P(KernelText, CompilesAsCudaWithoutLocalMemory) {
   const std::string text = msl::to_cuda(source.text, source.file).text;
   std::vector<gpu::KernelKey> all = keys(tuned_problems());
   for (const gpu::KernelKey& key : keys(gpu_problems())) all.push_back(key);
-  all = different_loops(all);
+  all = sample(different_loops(all));
   on_two_threads(all.size(), [&](std::size_t i) {
     std::vector<std::string> options{"--gpu-architecture=sm_90"};
     for (const auto& [name, value] : all[i].macros) options.push_back("-D" + name + "=" + value);

@@ -131,6 +131,8 @@ TEST_F(ImageCommand, WhatDoesNotFitTogetherIsSaid) {
   EXPECT_THAT(refusal("PHOTO"), HasSubstr("image needs two pictures"));
   EXPECT_THAT(refusal("PHOTO OUT --demo a.png"), HasSubstr("--demo takes no other picture"));
   EXPECT_THAT(refusal("PHOTO out.bmp"), HasSubstr("'out.bmp', but must end in .png, .jpg"));
+  // Seen before the picture is read.
+  EXPECT_THAT(refusal("gone.png nope/out.png"), HasSubstr("cannot write nope/out.png: No such"));
   EXPECT_THAT(refusal("PHOTO OUT --filter blur"),
               HasSubstr("filter is 'blur', but must be one of sobel, gaussian"));
   EXPECT_THAT(refusal("PHOTO OUT --sigma 2"), HasSubstr("--sigma is for --filter gaussian alone"));
@@ -154,7 +156,7 @@ TEST_F(ImageCommand, WeightsOfAnotherFormAreRefused) {
   EXPECT_THAT(refused({0, 3}), HasSubstr("the shape 0x3, but must be 1 to 16777216 in all"));
   EXPECT_THAT(refused({1, 257}), HasSubstr("the kernel is 1x257, but its sides must be at most"));
   EXPECT_THAT(refused({64, 3, 1, 1}), HasSubstr("K and C must be 1 (grey) or 3 (colour); --feat"));
-  EXPECT_THAT(refused({1, 1}, NAN), HasSubstr("a weight is nan, but must be within"));
+  EXPECT_THAT(refused({1, 1}, NAN), HasSubstr(".npy: a weight is nan, but must be within"));
   EXPECT_THAT(refused({3, 3}, 1, " --feature-maps"), HasSubstr("must have 4 dimensions"));
   EXPECT_THAT(refused({4, 2, 1, 1}, 1, " --feature-maps"), HasSubstr("4 maps of 2 channels"));
 }

@@ -225,7 +225,7 @@ INSTANTIATE_TEST_SUITE_P(
         Hostile{"BigEndian", descr("'>f4'"), "big-endian"},
         Hostile{"NativeOrder", descr("'=f4'"), "byte order"},
         Hostile{"NoOrderMark", descr("'|f4'"), "byte order"},
-        Hostile{"Double", descr("'<f8'"), "descr is '<f8', but must be '<f4' (float32)"},
+        Hostile{"Double", descr("'<f8'"), "'<f2' (float16): save array.astype('float32')"},
         Hostile{"Integer", descr("'<i4'"), "descr is '<i4'"},
         Hostile{"Object", descr("'|O'"), "descr is '|O', but must be '<f4'"},
         Hostile{"Structured", descr("[('a', '<f4')]"), "a string in quotes"},

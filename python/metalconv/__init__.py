@@ -8,9 +8,11 @@ float16 or bfloat16, contiguous. They are read where they lie. The result is of 
 """
 from __future__ import annotations
 
+import collections
 import json
 import operator
 import sys
+import threading
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy
@@ -77,23 +79,48 @@ def _is_bfloat16(array: Any) -> bool:
     return isinstance(array, numpy.ndarray) and array.dtype.name == "bfloat16"
 
 
+_CUDA, _CUDA_MANAGED = 2, 13  # DLPack's device types
+_DEFAULT_STREAM = 1  # CUDA's legacy default stream, as __dlpack__ numbers them: plans run there
+
+
+def _exported(array: Any) -> Any:
+    """A DLPack capsule where `array` can make one, else itself. Of a CUDA tensor, its library makes
+    the default stream wait for what there is still to do on its own current stream."""
+    if isinstance(array, numpy.ndarray) or not hasattr(array, "__dlpack__"):
+        return array
+    place = getattr(array, "__dlpack_device__", lambda: (None, 0))()
+    stream = {"stream": _DEFAULT_STREAM} if place[0] in (_CUDA, _CUDA_MANAGED) else {}
+    try:
+        return array.__dlpack__(max_version=(1, 0), **stream)
+    except TypeError:  # a producer of before max_version
+        return array.__dlpack__(**stream)
+
+
+def _never_changes(array: Any) -> bool:
+    """JAX compiles in the belief that its arrays do not, and exports them as if they might."""
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(array, jax.Array)
+
+
 def _tensor(name: str, array: Any, write: bool = False) -> _core.Tensor:
     bits = _is_bfloat16(array)
-    make = _core.Tensor.write if write else _core.Tensor.read
-    try:
-        return make(name, array.view(numpy.uint16) if bits else array, bits)
-    except TypeError:
-        pass
-    kind = f"{type(array).__module__}.{type(array).__qualname__}"
     why = "which is neither a NumPy array nor speaks DLPack"
-    if write and isinstance(array, numpy.ndarray):
+    if write and (isinstance(array, numpy.ndarray) or _never_changes(array)):
         why = "which cannot be written"
     elif hasattr(array, "__dlpack__"):
-        try:
-            array.__dlpack__()
-            why = "which cannot be written" if write else "whose elements or strides are not readable"
-        except Exception as error:  # the producer's own words
-            why = f"which refuses DLPack: {error}"
+        why = "which cannot be written" if write else "whose elements or strides are not readable"
+    try:
+        if not write:
+            return _core.Tensor.read(name, array.view(numpy.uint16) if bits else _exported(array), bits)
+        if not _never_changes(array):
+            return _core.Tensor.write(name, array.view(numpy.uint16) if bits else _exported(array), bits)
+    except Error:
+        raise
+    except TypeError:
+        pass
+    except (BufferError, RuntimeError, ValueError) as error:  # the producer's own words
+        why = f"which refuses DLPack: {error}"
+    kind = f"{type(array).__module__}.{type(array).__qualname__}"
     raise Error(f"{name} is a {kind}, {why}")
 
 
@@ -168,13 +195,17 @@ class Plan:
 
     def pack(self, w: Any, bias: Any = None) -> Plan:
         """Convert the weights (K, C/groups, R, S) to the kernel's own form; later changes of w are
-        not seen. The bias (K) is kept and read where it lies."""
+        not seen. The bias (K) is kept and read where it lies at each execution, or copied now to
+        a device that does not see the host's memory."""
         self._core.pack(_tensor("w", w), None if bias is None else _tensor("bias", bias))
         return self
 
     def __call__(self, x: Any, out: Any = None) -> Any:
         """act(conv(x, w) + bias): `out` itself if given, else a new array of the kind of x."""
         tensor = _tensor("x", x)
+        if out is None and hasattr(x, "new_empty"):  # PyTorch keeps memory at hand, drivers do not
+            shape = self._core.output_shape
+            out = x.new_empty(shape if len(tensor.shape) == 4 else shape[1:])
         result = self._core.output(tensor, _is_bfloat16(x)) if out is None else _tensor("out", out, True)
         self._core.execute(tensor, result)
         return _like(x, result) if out is None else out
@@ -222,6 +253,32 @@ class Plan:
         return f"<metalconv.Plan {self.problem} on {self.device}: {self.kernel}>"
 
 
+class _Shelf:
+    """Plans of conv2d's last calls. One that is taken down is its taker's alone."""
+
+    _PLANS, _BYTES = 16, 2**26  # of memory that one may keep
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._plans: collections.OrderedDict[str, Plan] = collections.OrderedDict()
+
+    def take(self, key: str) -> Optional[Plan]:
+        with self._lock:
+            return self._plans.pop(key, None)
+
+    def put(self, key: str, plan: Plan) -> None:
+        plan._core.unpack()
+        if plan.packed_bytes + plan.workspace_bytes > self._BYTES:
+            return
+        with self._lock:
+            self._plans[key] = plan
+            if len(self._plans) > self._PLANS:
+                self._plans.popitem(last=False)
+
+
+_shelf = _Shelf()
+
+
 def conv2d(x: Any, w: Any, bias: Any = None, stride: Pair = 1, padding: Union[str, Pair] = 0,
            dilation: Pair = 1, groups: int = 1, activation: Optional[str] = None,
            device: str = "auto", layout: str = "nchw", out: Any = None) -> Any:
@@ -235,10 +292,15 @@ def conv2d(x: Any, w: Any, bias: Any = None, stride: Pair = 1, padding: Union[st
     tensor, weights = _tensor("x", x), _tensor("w", w)
     if isinstance(device, str) and device == "auto":
         device = f"cuda:{tensor.ordinal}" if tensor.device == "cuda" else "cpu"
-    plan = Plan(tensor.shape, weights.shape, bias=bias is not None, stride=stride, padding=padding,
-                dilation=dilation, groups=groups, activation=activation, dtype=tensor.dtype,
-                layout=layout, device=device)
-    return plan.pack(w, bias)(x, out)
+    options = dict(bias=bias is not None, stride=stride, padding=padding, dilation=dilation,
+                   groups=groups, activation=activation, dtype=tensor.dtype, layout=layout,
+                   device=device)
+    key = repr((tensor.shape, weights.shape, tuple(options.values())))
+    plan = _shelf.take(key) or Plan(tensor.shape, weights.shape, **options)
+    result = plan.pack(w, bias)(x, out)
+    if f"{device}:".startswith(f"{tensor.device}:"):  # else it has copies of the tensors
+        _shelf.put(key, plan)
+    return result
 
 
 def bench(targets: Union[str, Sequence[str]] = "baseline", *, device: str = "auto",

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results against ONNX Runtime and a float64 reference, and how arrays are taken and given."""
 import gc
+import threading
 import weakref
 
 import numpy as np
@@ -140,13 +141,13 @@ def test_arrays_are_read_and_written_where_they_lie():
     assert address(x) == x.ctypes.data
     assert metalconv.conv2d(x, w, out=y) is y
     assert np.array_equal(y, metalconv.conv2d(x, w))
-    plan = metalconv.Plan(x.shape, w.shape).pack(w)
+    plan = metalconv.Plan(x.shape, w.shape, device="cpu").pack(w)
     w[:] = 0  # packed before: not seen
     assert np.array_equal(plan(x), y)
 
 
 def test_a_bias_is_read_at_each_execution_and_kept_alive():
-    plan = metalconv.Plan((1, 1, 2, 2), (1, 1, 1, 1), bias=True)
+    plan = metalconv.Plan((1, 1, 2, 2), (1, 1, 1, 1), bias=True, device="cpu")
     bias = np.array([1], np.float32)
     plan.pack(np.zeros((1, 1, 1, 1), np.float32), bias)
     x, alive = np.zeros((1, 1, 2, 2), np.float32), weakref.ref(bias)
@@ -158,6 +159,43 @@ def test_a_bias_is_read_at_each_execution_and_kept_alive():
     del plan
     gc.collect()
     assert alive() is None
+
+
+def test_conv2d_keeps_plans_but_neither_weights_nor_arrays():
+    x, first = normal(1, 3, 11, 13), normal(5, 3, 3, 3, seed=1)
+    y = metalconv.conv2d(x, first, np.ones(5, np.float32))
+    second, bias = normal(5, 3, 3, 3, seed=2), np.zeros(5, np.float32)
+    alive = weakref.ref(bias)
+    other = metalconv.conv2d(x, second, bias)
+    assert_close(y, *reference(x, first, np.ones(5)))
+    assert_close(other, *reference(x, second, bias))
+    del bias
+    gc.collect()
+    assert alive() is None
+    with pytest.raises(metalconv.Error, match="w has"):  # leaves nothing half done
+        metalconv.conv2d(x, first[:, :, ::-1], np.ones(5, np.float32))
+    assert np.array_equal(metalconv.conv2d(x, first, np.ones(5, np.float32)), y)
+    for size in range(3, 40):  # more than are kept
+        assert metalconv.conv2d(normal(1, 3, size, 13), first).shape == (1, 5, size - 2, 11)
+
+
+def test_threads_call_conv2d_with_weights_of_their_own():
+    x = normal(1, 4, 30, 30)
+    weights = [normal(6, 4, 3, 3, seed=i) for i in range(8)]
+    expected = [metalconv.conv2d(x, w) for w in weights]
+    wrong = []
+
+    def work(i):
+        for _ in range(30):
+            if not np.array_equal(metalconv.conv2d(x, weights[i]), expected[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(weights))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 def test_results_outlive_everything_else():
@@ -181,6 +219,8 @@ def test_jax_arrays_give_jax_arrays():
         exact = dtype == jax.numpy.float32
         assert_close(np.asarray(y, np.float32), expected, scale, unit=2.0**-24 if exact else 2.0**-7,
                      factor=16 if exact else 2)
+        with pytest.raises(metalconv.Error, match="out is a jax.*which cannot be written"):
+            metalconv.conv2d(jx, jw, out=y)  # JAX's arrays never change
 
 
 def test_torch_tensors_give_torch_tensors():

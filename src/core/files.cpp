@@ -89,6 +89,17 @@ void write_file(const std::string& path, std::string_view text) {
   if (directory.is_open()) directory.flush();
 }
 
+void check_writable(const std::string& path) {
+  const fs::path target = target_of(path);
+  struct stat status {};
+  const bool exists = ::stat(target.c_str(), &status) == 0;
+  if (exists && S_ISDIR(status.st_mode)) fail(path, "write", EISDIR);
+  const bool beside = !exists || S_ISREG(status.st_mode);  // a new file takes its place
+  const fs::path parent = target.parent_path().empty() ? "." : target.parent_path();
+  if (beside && !fs::is_directory(parent)) fail(path, "write", ENOENT);
+  if (::access(beside ? parent.c_str() : target.c_str(), W_OK) != 0) fail(path, "write", errno);
+}
+
 std::string read_file(const std::string& path, std::uintmax_t most_bytes) {
   std::error_code error;
   if (fs::is_directory(path, error)) fail(path, "read", EISDIR);

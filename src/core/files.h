@@ -13,6 +13,10 @@ namespace metalconv {
 /// not a regular file (a pipe, /dev/stdout) is written in place. Throws Error{io} naming the path.
 void write_file(const std::string& path, std::string_view text);
 
+/// Throws what write_file would, as far as that can be seen before there is anything to write: for
+/// a folder that is not there, say.
+void check_writable(const std::string& path);
+
 /// The whole file. Throws Error{io} naming the path, also for a file above `most_bytes`.
 std::string read_file(const std::string& path, std::uintmax_t most_bytes = std::uintmax_t(1) << 30);
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <new>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -178,10 +179,15 @@ void Plan::execute(Queue& queue, const TensorView& x, Memory packed, const Tenso
   prepared_->execute(queue, x, packed, bias, y, workspace);
 }
 
-std::vector<Candidate> explain(Device& device, const ConvProblem& problem, const Wisdom* wisdom) {
+namespace {
+
+/// Of one role, or all. To ask a vendor's library what it does takes it a millisecond.
+std::vector<Candidate> candidates_of(Device& device, const ConvProblem& problem,
+                                     const Wisdom* wisdom, std::optional<Implementation> role) {
   problem.validate();
   std::vector<Candidate> candidates;
   for (const KernelRow& row : device.registry().rows()) {
+    if (role && row.implementation != *role) continue;
     Candidate c{&row, row.refusal(problem)};
     if (c.refusal.empty()) c.cost = row.cost(problem);
     candidates.push_back(std::move(c));
@@ -192,10 +198,16 @@ std::vector<Candidate> explain(Device& device, const ConvProblem& problem, const
   return candidates;
 }
 
+}  // namespace
+
+std::vector<Candidate> explain(Device& device, const ConvProblem& problem, const Wisdom* wisdom) {
+  return candidates_of(device, problem, wisdom, {});
+}
+
 Plan make_plan(Device& device, const ConvProblem& problem, const PlanOptions& options) {
   std::string reasons;
-  for (const Candidate& c : explain(device, problem, options.wisdom)) {
-    if (c.row->implementation != options.implementation) continue;
+  for (const Candidate& c :
+       candidates_of(device, problem, options.wisdom, options.implementation)) {
     const bool wanted = options.kernel.empty() ? c.chosen : c.row->name == options.kernel;
     if (wanted && c.refusal.empty()) return Plan(problem, *c.row, prepare(*c.row, problem));
     if (options.kernel.empty() || wanted)

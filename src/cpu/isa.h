@@ -21,6 +21,12 @@ namespace metalconv::cpu {
 /// Our name of a Highway target: avx512, avx2, sse4, neon, or scalar for any other.
 std::string_view isa_name(std::int64_t target);
 
+/// Asked of Highway once: it asks the processor, and a virtual machine traps that, some 20 us each.
+inline std::int64_t supported_targets() {
+  static const std::int64_t targets = hwy::SupportedTargets();
+  return targets;
+}
+
 /// The tables of a kernel file that this machine can run, best first, one a name. `entries` is the
 /// HWY_DISPATCH_TABLE of the function of the file; an entry that dispatches by itself only repeats
 /// another.
@@ -29,7 +35,7 @@ std::vector<const Kernels*> runnable(const Kernels* (*const (&entries)[kEntries]
   std::vector<const Kernels*> tables;
   for (const auto entry : entries) {
     const Kernels* table = entry ? entry() : nullptr;
-    if (table && (table->target & hwy::SupportedTargets())) tables.push_back(table);
+    if (table && (table->target & supported_targets())) tables.push_back(table);
   }
   // Highway gives better targets lower bits.
   std::sort(tables.begin(), tables.end(),

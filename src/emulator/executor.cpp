@@ -12,11 +12,19 @@
 namespace metalconv::emulator {
 
 struct Executor::Launch {
-  explicit Launch(const Work& w)
-      : work(w), groups(std::uint64_t(w.groups.x) * w.groups.y * w.groups.z) {}
+  Launch(const Work& w, const ExecutorOptions& options) : work(w) {
+    groups = std::uint64_t(w.groups.x) * w.groups.y * w.groups.z;
+    if (!options.pick) return;
+    picked = options.pick(groups);
+    groups = picked.size();
+  }
+
+  /// Of the i-th that runs, its number in the grid.
+  std::uint64_t number(std::uint64_t i) const { return picked.empty() ? i : picked[i]; }
 
   const Work& work;
-  const std::uint64_t groups;
+  std::uint64_t groups = 0;           // that run
+  std::vector<std::uint64_t> picked;  // empty: all
   std::atomic<std::uint64_t> next{0}, switches{0};
   std::atomic<bool> stop{false};
   std::mutex mutex;
@@ -53,7 +61,7 @@ Executor::Executor(const ExecutorOptions& options)
     : options_(options), threads_(choose_threads(options.threads)) {}
 
 std::uint64_t Executor::run(const Work& work) {
-  Launch launch(work);
+  Launch launch(work, options_);
   // Threads of our own, started for each launch: ThreadSanitizer knows what that orders, and 20 us
   // do not matter here.
   std::vector<std::thread> helpers;
@@ -72,9 +80,10 @@ void Executor::run_groups(Launch& launch) try {
   while (!launch.stop) {
     const std::uint64_t i = launch.next++;
     if (i >= launch.groups) break;
+    const std::uint64_t n = launch.number(i);
     const std::string failure =
-        group->run({std::uint32_t(i % size.x), std::uint32_t(i / size.x % size.y),
-                    std::uint32_t(i / size.x / size.y)});
+        group->run({std::uint32_t(n % size.x), std::uint32_t(n / size.x % size.y),
+                    std::uint32_t(n / size.x / size.y)});
     if (!failure.empty()) throw Error(ErrorCode::device, failure);
   }
   launch.switches += group->switches();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -16,6 +17,9 @@ struct ExecutorOptions {
   LaneOrder order = LaneOrder::forward;
   std::uint64_t seed = 1;  ///< of LaneOrder::shuffled
   std::size_t threadgroup_bytes = 32768;
+  /// Which threadgroups of a launch of so many run, by their number, x fastest; null: all. For
+  /// grids of billions, whose index arithmetic a few groups show.
+  std::function<std::vector<std::uint64_t>(std::uint64_t groups)> pick;
 };
 
 class Executor {
