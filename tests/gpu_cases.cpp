@@ -104,9 +104,15 @@ std::string failure_of(Device& device, const KernelRow& row, const ConvProblem& 
   }
 }
 
+/// CUDA's for the large GPU, Metal's for the small one.
+std::size_t threadgroup_bytes(std::uint32_t compute_units) {
+  return compute_units >= 132 ? 49152 : 32768;
+}
+
 gpu::Limits limits(std::uint32_t compute_units) {
   gpu::Limits limits;
   limits.compute_units = compute_units;
+  limits.threadgroup_bytes = threadgroup_bytes(compute_units);
   return limits;
 }
 
@@ -168,6 +174,7 @@ std::vector<gpu::KernelKey> kernel_keys(const std::vector<ConvProblem>& problems
       for (const std::uint32_t units : kComputeUnits) {
         const gpu::Recipe recipe = kernel.recipe(problem, limits(units));
         keys.insert(recipe.key);
+        if (!recipe.pack.file.empty()) keys.insert(recipe.pack);
         if (recipe.splits > 1) keys.insert(gpu::split_key(problem));
       }
     }
@@ -190,6 +197,7 @@ Device& emulator_device(LaneOrder order, std::uint32_t compute_units) {
     options.order = order;
     options.threads = 2;
     options.compute_units = compute_units;
+    options.threadgroup_bytes = threadgroup_bytes(compute_units);
     options.cache = fmt::format("{}metalconv_gpu_test_{}", testing::TempDir(), getuid());
     device = make_emulator_device(options);
   }
