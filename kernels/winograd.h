@@ -25,12 +25,6 @@ static inline void transform_output(thread const float (&m)[SPAN], thread float 
   y[1] = m[1] - m[2] - m[3];
 }
 
-static inline void transform_input(thread float (&d)[SPAN][SPAN]) {
-#pragma unroll
-  for (int j = 0; j < SPAN; ++j) transform_input(d[0][j], d[1][j], d[2][j], d[3][j]);
-#pragma unroll
-  for (int i = 0; i < SPAN; ++i) transform_input(d[i][0], d[i][1], d[i][2], d[i][3]);
-}
 static inline void transform_output(thread const float (&m)[SPAN][SPAN], thread float (&y)[2][2]) {
   float half_way[2][SPAN];
 #pragma unroll

@@ -78,6 +78,7 @@ Recipe recipe(const ConvProblem& p, const Limits& limits) {
       {"TILE_K", block},
       {"SPLIT", split},
       {"PAD", limits.threadgroup_bytes >= kPaddedBytes ? 4 : 0},
+      {"DILATED", p.dilation_w > 1},
       {"TERMS", 3}};
   for (const auto& [name, value] : macros) recipe.key.macros[name] = std::to_string(value);
   if (split) recipe.key.macros["BIAS"] = recipe.key.macros["ACTIVATION"] = "0";
