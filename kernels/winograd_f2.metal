@@ -6,8 +6,9 @@
 // (after Yan, Wang and Chu, "Optimizing Batched Winograd Convolution on GPUs", 2020, who do the
 // same with multiply-adds).
 // Macros beside those of conv.h: TILE_K, 16, 32 or 64; SPLIT: 1, a threadgroup sums a part of the
-// reduction, and y holds the sums of the parts one after the other; PAD, floats behind each row of a
-// slab, which keep banks apart; DILATED, 0: columns are not; TERMS, see fragments.h.
+// reduction, and y holds the sums of the parts one after the other; PAD, floats behind each row of
+// a slab, which keep banks apart; DILATED, 0: columns are not; TURNS, 1, 2 or 4, the places of the
+// loop where one simdgroup or another stages the next slab; TERMS, see fragments.h.
 #include "fragments.h"
 #include "winograd.h"
 
@@ -117,7 +118,11 @@ static inline void stage(threadgroup float* to, thread float (&window)[SPAN][SPA
 // A simdgroup does its part of a slab unit by unit: 16 channels of one of its 2
 // products. Weights are
 // on their way AHEAD units before they are needed.
-enum { UNITS = 2 * PARTS_K, AHEAD = UNITS < 4 ? UNITS : 4 };
+enum {
+  UNITS = 2 * PARTS_K,
+  AHEAD = UNITS < 4 ? UNITS : 4,
+  STAGINGS = UNITS < TURNS ? UNITS : TURNS,
+};
 
 static inline void fetch_inputs(thread simdgroup_float8x8 (&to)[4],
                                 threadgroup const float* from) {
@@ -211,8 +216,8 @@ void winograd_f2(device const elem* x [[buffer(0)]],
   stage(to, next);
   fetch(next, x, window, p);
   threadgroup_barrier(mem_flags::mem_threadgroup);
-  // Half of the simdgroups stage the next slab before they multiply, half of them in between.
-  const int turn = simd / 4 % 2 * (UNITS / 2);
+  // Simdgroups stage the next slab in turns, so that some of them always multiply.
+  const int turn = (simd / 4 * 2 + simd) % STAGINGS * (UNITS / STAGINGS);
   int now = 0;  // where the slab is in threadgroup memory
   for (int left = work.last - work.first; left > 0; --left) {
     threadgroup const float* read =
@@ -222,7 +227,7 @@ void winograd_f2(device const elem* x [[buffer(0)]],
 #pragma unroll
     for (int u = 0; u < UNITS; ++u) {
       if (u % PARTS_K == 0) fetch_inputs(inputs, read + u / PARTS_K * PLANE);
-      if ((u == 0 || u == UNITS / 2) && u == turn) {
+      if (u % (UNITS / STAGINGS) == 0 && u == turn) {
         stage(to + now, next);
         fetch(next, x, window, p);
       }
@@ -230,6 +235,7 @@ void winograd_f2(device const elem* x [[buffer(0)]],
       const int coming = u + AHEAD;
       load_left_packed(weights[u % AHEAD], coming < UNITS ? from + coming * UNIT
                                                           : following + (coming - UNITS) * UNIT);
+      simdgroup_barrier(mem_flags::mem_none);  // weights are not to be fetched any later
     }
     from = following;
     threadgroup_barrier(mem_flags::mem_threadgroup);

@@ -36,7 +36,7 @@ int64_t slabs(const ConvProblem& p) { return ceil_div(p.C_per_group(), kDepth); 
 
 int64_t splits(const ConvProblem& p, const Limits& limits) {
   constexpr int64_t kSplits[] = {1, 2, 3, 4, 6, 8};
-  constexpr double kSlab = 2000, kStart = 6000;       // cycles of a threadgroup of an H100
+  constexpr double kSlab = 2650, kStart = 7200;       // cycles of a threadgroup of an H100
   constexpr double kLaunch = 3000;                    // of the kernel that adds the parts
   constexpr double kBytesPerCycle = 11;               // of a multiprocessor's share of the memory
   constexpr int64_t kMaxPartials = int64_t(1) << 27;  // elements: partial sums stay in caches
@@ -79,6 +79,7 @@ Recipe recipe(const ConvProblem& p, const Limits& limits) {
       {"SPLIT", split},
       {"PAD", limits.threadgroup_bytes >= kPaddedBytes ? 4 : 0},
       {"DILATED", p.dilation_w > 1},
+      {"TURNS", recipe.key.macros["INDEX"] == "int" ? 4 : 2},  // else the compiler spills
       {"TERMS", 3}};
   for (const auto& [name, value] : macros) recipe.key.macros[name] = std::to_string(value);
   if (split) recipe.key.macros["BIAS"] = recipe.key.macros["ACTIVATION"] = "0";
@@ -98,9 +99,15 @@ double product_flops(const ConvProblem& p) {
          double(kProducts * slabs(p) * kDepth);
 }
 
+/// A threadgroup's start and end take as long as a few of its slabs. Efficiencies are beside those
+/// of matrix_f32 and general, which an H100 was seen to run 0.4 to 0.7 times as fast; unmeasured on
+/// Apple GPUs.
 double cost(const ConvProblem& p) {
-  constexpr double kEfficiency = 0.9;
-  return std::max(product_flops(p) / (10e12 * kEfficiency), nominal_seconds(p, 1e6));
+  constexpr double kStartSlabs = 2.7;
+  const double efficiency = block_of(p) == 64 ? 0.76 : block_of(p) == 32 ? 0.9 : 1.3;
+  const double slabs_and_start = 1 + kStartSlabs / double(slabs(p));
+  return std::max(product_flops(p) * slabs_and_start / (10e12 * efficiency),
+                  nominal_seconds(p, 1e6));
 }
 
 /// Products and the transforms' additions, of what the problem has of tiles and channels.
