@@ -26,6 +26,18 @@ static inline void load_right(thread M& right, threadgroup const float* from, in
   simdgroup_load(right, from, ulong(row));
 }
 
+// The same from rows of 8 factors of the reduction each, which follow each other.
+template <class M>
+static inline void load_left_packed(thread M (&left)[2], device const float* from) {
+  simdgroup_load(left[0], from, 8);
+  simdgroup_load(left[1], from + 64, 8);
+}
+
+template <class M>
+static inline void store_sums(thread const M& sums, threadgroup float* to, int row) {
+  simdgroup_store(sums, to, ulong(row));
+}
+
 // Units that cut off what they add up let a sum grow in `products` for a slab only, from
 // begin_products to end_products; others add to `sums` at once.
 template <class M>

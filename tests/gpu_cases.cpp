@@ -74,6 +74,9 @@ constexpr const char* kProblems[] = {
     "1x160x3x4,k64,3x3,p1,nhwc,tf32,relu6",
     "1x36x9x15,k72,3x3,p1,bias,relu",
     "1x96x4x5,k48,3x3,p1,nhwc,bias,silu",
+    // winograd_f2: each block of channels, dilations, groups, odd sizes (and several above)
+    "1x17x7x21,k10,3x3,p1,d2x1,nhwc",
+    "1x40x5x9,k40,3x3,p0x1,g2,bias,relu6",
     // depthwise: rows of a column, multipliers, one row a thread, large kernels
     "2x6x30x17,k6,5x3,s1x2,p2,d2x3,g6,bf16,bias,silu",
     "1x5x33x9,k15,3x3,s2x1,p1x0x2x1,g5,nhwc,f16,bias,relu6",
@@ -105,9 +108,15 @@ std::string failure_of(Device& device, const KernelRow& row, const ConvProblem& 
   }
 }
 
+/// CUDA's for the large GPU, Metal's for the small one.
+std::size_t threadgroup_bytes(std::uint32_t compute_units) {
+  return compute_units >= 132 ? 49152 : 32768;
+}
+
 gpu::Limits limits(std::uint32_t compute_units) {
   gpu::Limits limits;
   limits.compute_units = compute_units;
+  limits.threadgroup_bytes = threadgroup_bytes(compute_units);
   return limits;
 }
 
@@ -169,6 +178,7 @@ std::vector<gpu::KernelKey> kernel_keys(const std::vector<ConvProblem>& problems
       for (const std::uint32_t units : kComputeUnits) {
         const gpu::Recipe recipe = kernel.recipe(problem, limits(units));
         keys.insert(recipe.key);
+        if (!recipe.pack.file.empty()) keys.insert(recipe.pack);
         if (recipe.splits > 1) keys.insert(gpu::split_key(problem));
       }
     }
@@ -191,6 +201,7 @@ Device& emulator_device(LaneOrder order, std::uint32_t compute_units) {
     options.order = order;
     options.threads = 2;
     options.compute_units = compute_units;
+    options.threadgroup_bytes = threadgroup_bytes(compute_units);
     options.cache = fmt::format("{}metalconv_gpu_test_{}", testing::TempDir(), getuid());
     device = make_emulator_device(options);
   }

@@ -2,6 +2,7 @@
 // The emulator: Metal's kernels on CPU fibers, for truth, not for speed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -22,6 +23,8 @@ struct EmulatorOptions {
   std::string cache;  ///< folder of compiled kernels; empty: in the user's cache folder
   /// Kernels take the tiles that they take on a GPU with so many cores; 0: their largest.
   std::uint32_t compute_units = 0;
+  /// Of threadgroup memory: as much as Metal has; CUDA has 49152 bytes.
+  std::size_t threadgroup_bytes = 32768;
 };
 
 /// Needs a C++ compiler when it first compiles a kernel. Throws Error{device} with the reason where

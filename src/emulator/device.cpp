@@ -12,6 +12,7 @@ std::unique_ptr<Device> make_emulator_device(const EmulatorOptions& options) {
   runtime.executor.seed = options.seed;
   runtime.cache = options.cache;
   runtime.compute_units = options.compute_units;
+  runtime.executor.threadgroup_bytes = options.threadgroup_bytes;
   gpu::DeviceParts parts;
   parts.runtime = emulator::make_runtime(runtime);
   parts.facts["purpose"] = "verifies Metal kernels; not timed";

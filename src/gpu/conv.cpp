@@ -24,8 +24,10 @@ constexpr int64_t kTileSlack = 512;
 constexpr int64_t kMaxGroupsX = int64_t(1) << 24;
 
 int64_t largest_operand(const ConvProblem& p) {
-  // Packed weights are padded by a tile of 128 channels and a depth of 16 at most.
-  const int64_t packed = (p.K_per_group() + 128) * (p.C_per_group() + 16) * p.R * p.S * p.groups;
+  // Packed weights are padded by a tile of 128 channels and a depth of 16 at most; Winograd's are
+  // 16 for 9.
+  const int64_t packed = (p.K_per_group() + 128) * (p.C_per_group() + 16) *
+                         std::max<int64_t>(p.R * p.S, 16) * p.groups;
   return std::max({p.x_elements(), p.y_elements(), packed});
 }
 
@@ -90,7 +92,7 @@ class GpuConv final : public PreparedConv {
         recipe_(std::move(recipe)),
         params_(conv_params(problem)),
         runtime_(runtime),
-        pack_(cache.get(pack_key(problem))),
+        pack_(cache.get(recipe_.pack.file.empty() ? pack_key(problem) : recipe_.pack)),
         conv_(cache.get(recipe_.key)),
         split_(recipe_.splits > 1 ? &cache.get(split_key(problem)) : nullptr) {
     params_.splits = int(recipe_.splits);
@@ -110,7 +112,8 @@ class GpuConv final : public PreparedConv {
   }
 
   void pack(Queue& queue, const TensorView& w, Memory packed) const override {
-    const int64_t groups = ceil_div(packed_elements(recipe_.packing), kPackThreads);
+    const int64_t groups =
+        ceil_div(packed_elements(recipe_.packing), recipe_.pack_run * kPackThreads);
     const Argument arguments[] = {w.memory, packed, constants(recipe_.packing)};
     runtime_.launch(queue, pack_, {spread(groups), {kPackThreads}}, arguments);
   }
@@ -171,6 +174,10 @@ KernelRow make_row(const ConvKernel& kernel, Runtime& runtime, KernelCache& cach
     if (reason.empty() && kernel.supports) reason = kernel.supports(problem, runtime.limits());
     return reason;
   };
+  row.exactness = kernel.exactness;
+  row.error_bound = kernel.error_bound;
+  row.direct_sum = kernel.direct_sum;
+  row.executed_flops = kernel.executed_flops;
   row.cost = kernel.cost;
   row.make = [kernel, &runtime, &cache](const ConvProblem& given) {
     const ConvProblem problem = simplified(given);
@@ -199,9 +206,9 @@ std::string size_refusal(const ConvProblem& given, const Limits& limits) {
   return reason;
 }
 
-KernelKey pack_key(const ConvProblem& problem) {
-  return {"pack.metal",
-          "pack",
+KernelKey pack_key(const ConvProblem& problem, const char* kernel) {
+  return {std::string(kernel) + ".metal",
+          kernel,
           {{"ELEM", element_name(problem.dtype)},
            {"INDEX", index_name(problem)},
            {"THREADS", std::to_string(kPackThreads)}}};

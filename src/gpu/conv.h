@@ -48,6 +48,8 @@ struct Recipe {
   KernelKey key;
   LaunchShape shape;
   PackParams packing{};
+  KernelKey pack{};           ///< what packs the weights; without a file: pack.metal
+  std::int64_t pack_run = 1;  ///< packed numbers that one of its threads makes
   std::int64_t splits = 1;
   std::string detail;  ///< in words, for reports: "4 x 2 pixels x 64 channels a thread"
 };
@@ -59,6 +61,11 @@ struct ConvKernel {
   std::string summary;
   std::vector<DType> dtypes{DType::f32, DType::f16, DType::bf16};
   std::vector<Layout> layouts{Layout::nchw, Layout::nhwc};
+  /// As in KernelRow.
+  Exactness exactness = Exactness::integers;
+  double error_bound = 8;
+  bool direct_sum = true;
+  std::function<double(const ConvProblem&)> executed_flops;
   /// Empty, or why not, in words; null: everything.
   std::function<std::string(const ConvProblem&, const Limits&)> supports;
   std::function<double(const ConvProblem&)> cost;
@@ -74,8 +81,9 @@ KernelRow make_row(const ConvKernel& kernel, Runtime& runtime, KernelCache& cach
 /// Empty, or why no kernel of ours does a problem of these sizes.
 std::string size_refusal(const ConvProblem& problem, const Limits& limits);
 
-/// The kernel that packs weights for any recipe, and the one that adds partial sums.
-KernelKey pack_key(const ConvProblem& problem);
+/// The kernel that packs weights for most recipes (the file may be another), and the one that adds
+/// partial sums.
+KernelKey pack_key(const ConvProblem& problem, const char* kernel = "pack");
 KernelKey split_key(const ConvProblem& problem);
 
 // ---- for the rows ----

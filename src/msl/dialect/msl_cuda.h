@@ -326,6 +326,19 @@ MSL_FN void load_left(simdgroup_float8x8 (&left)[2], const float* from, int row)
   load_right(left[1], from + 8, row);
 }
 
+// A lane's two are neighbours, as they are held.
+MSL_FN void load_left_packed(simdgroup_float8x8 (&left)[2], const float* from) {
+  for (int i = 0; i < 2; ++i) {
+    const float2 v = *(const float2*)(from + i * 64 + msl::thread_index_in_simdgroup() * 2);
+    left[i].held[0] = v.x;
+    left[i].held[1] = v.y;
+  }
+}
+MSL_FN void store_sums(const simdgroup_float8x8& sums, float* to, int row) {
+  *(float2*)(to + (int(sums.row()) * row + int(sums.column()))) =
+      float2(sums.held[0], sums.held[1]);
+}
+
 namespace detail {
 MSL_FN void multiply_tf32(simdgroup_float8x8 (&d)[2], const unsigned (&a)[4],
                           const unsigned (&b)[2]) {

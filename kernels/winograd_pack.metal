@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Weights into the 16 factors of F(2x2, 3x3): blocks of output channels, each [8 input channels]
+// [factor][8 output channels][output channel of these][input channel of those], with zeros for
+// channels that do not exist. A thread makes the factors of one pair of channels.
+#include <metal_stdlib>
+using namespace metal;
+#include "params.h"
+
+enum { DEPTH = 8, FACTORS = 4 };
+
+static inline void transform_taps(float a, float b, float c, thread float (&factors)[FACTORS]) {
+  factors[0] = a;
+  factors[1] = (a + c + b) * 0.5f;
+  factors[2] = (a + c - b) * 0.5f;
+  factors[3] = c;
+}
+
+[[kernel, max_total_threads_per_threadgroup(THREADS)]]
+void winograd_pack(device const ELEM* w [[buffer(0)]],
+                   device float* packed [[buffer(1)]],
+                   constant PackParams& p [[buffer(2)]],
+                   uint3 group [[threadgroup_position_in_grid]],
+                   uint3 groups [[threadgroups_per_grid]],
+                   uint t [[thread_index_in_threadgroup]]) {
+  const INDEX i = (INDEX(group.y) * INDEX(groups.x) + INDEX(group.x)) * THREADS + int(t);
+  const int blocks = (p.K + p.block - 1) / p.block;  // of a group
+  if (i >= INDEX(p.groups) * blocks * p.block * p.padded_channels) return;
+  const int in_block = int(i / DEPTH % p.block);
+  const INDEX slab = i / DEPTH / p.block;  // of all groups and blocks
+  const int block = int(slab / (p.padded_channels / DEPTH));
+  const int k = block % blocks * p.block + in_block;
+  const int c = int(slab % (p.padded_channels / DEPTH)) * DEPTH + int(i % DEPTH);
+  float taps[3][3], half_way[3][FACTORS];
+  const bool exists = k < p.K && c < p.C;
+  const INDEX from = exists ? ((INDEX(block / blocks) * p.K + k) * p.C + c) * 9 : 0;
+#pragma unroll
+  for (int e = 0; e < 9; ++e) taps[e / 3][e % 3] = exists ? float(w[from + e]) : 0.0f;
+#pragma unroll
+  for (int r = 0; r < 3; ++r) transform_taps(taps[r][0], taps[r][1], taps[r][2], half_way[r]);
+  device float* to = packed + (slab * (FACTORS * FACTORS * DEPTH) * p.block + in_block * DEPTH +
+                               int(i % DEPTH));
+#pragma unroll
+  for (int j = 0; j < FACTORS; ++j) {
+    float factors[FACTORS];
+    transform_taps(half_way[0][j], half_way[1][j], half_way[2][j], factors);
+#pragma unroll
+    for (int f = 0; f < FACTORS; ++f) to[(f * FACTORS + j) * (DEPTH * p.block)] = factors[f];
+  }
+}
