@@ -74,9 +74,11 @@ constexpr const char* kProblems[] = {
     "1x160x3x4,k64,3x3,p1,nhwc,tf32,relu6",
     "1x36x9x15,k72,3x3,p1,bias,relu",
     "1x96x4x5,k48,3x3,p1,nhwc,bias,silu",
-    // winograd_f2: each block of channels, dilations, groups, odd sizes (and several above)
-    "1x17x7x21,k10,3x3,p1,d2x1,nhwc",
-    "1x40x5x9,k40,3x3,p0x1,g2,bias,relu6",
+    // winograd_f2 where the planner takes it: each block of channels, dilations, groups, parts
+    "1x17x8x16,k10,3x3,p1,d2x1,nhwc",
+    "1x40x8x15,k40,3x3,p1,g2,bias,relu6",
+    "1x24x8x16,k64,3x3,p1,relu",
+    "1x48x7x16,k48,3x3,p1,nhwc,bias,silu",
     // depthwise: rows of a column, multipliers, one row a thread, large kernels
     "2x6x30x17,k6,5x3,s1x2,p2,d2x3,g6,bf16,bias,silu",
     "1x5x33x9,k15,3x3,s2x1,p1x0x2x1,g5,nhwc,f16,bias,relu6",

@@ -44,7 +44,9 @@ int64_t splits(const ConvProblem& p, const Limits& limits) {
   int64_t best = 1;
   double least = HUGE_VAL;
   for (const int64_t parts : kSplits) {
-    if (parts > 1 && (slabs(p) < 2 * parts || p.y_elements() * parts > kMaxPartials)) continue;
+    const bool may = slabs(p) >= 2 * parts && p.y_elements() * parts <= kMaxPartials &&
+                     p.w_elements() <= kMaxPartials;  // with long indices there is no register left
+    if (parts > 1 && !may) continue;
     const double per_unit = std::ceil(double(threadgroups(p) * parts) / units);
     double cycles = per_unit * (kStart + kSlab * std::ceil(double(slabs(p)) / double(parts)));
     if (parts > 1) cycles += kLaunch + double(p.y_elements() * 8 * parts) / units / kBytesPerCycle;
@@ -68,6 +70,13 @@ std::string refusal(const ConvProblem& p) {
   return {};
 }
 
+/// Four where the compiler has the registers for as many copies of the staging.
+int turns(const ConvProblem& p, const Recipe& recipe) {
+  const bool nhwc = p.layout == Layout::nhwc;
+  if (recipe.key.macros.at("INDEX") == "int") return nhwc && recipe.splits > 1 ? 2 : 4;
+  return nhwc ? 4 : 2;
+}
+
 Recipe recipe(const ConvProblem& p, const Limits& limits) {
   Recipe recipe;
   recipe.splits = splits(p, limits);
@@ -79,7 +88,7 @@ Recipe recipe(const ConvProblem& p, const Limits& limits) {
       {"SPLIT", split},
       {"PAD", limits.threadgroup_bytes >= kPaddedBytes ? 4 : 0},
       {"DILATED", p.dilation_w > 1},
-      {"TURNS", recipe.key.macros["INDEX"] == "int" ? 4 : 2},  // else the compiler spills
+      {"TURNS", turns(p, recipe)},
       {"TERMS", 3}};
   for (const auto& [name, value] : macros) recipe.key.macros[name] = std::to_string(value);
   if (split) recipe.key.macros["BIAS"] = recipe.key.macros["ACTIVATION"] = "0";
