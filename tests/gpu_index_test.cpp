@@ -152,7 +152,8 @@ class GpuIndex : public testing::Test {
 /// x and y beyond 2^31 elements, and more threadgroups than a grid is wide.
 TEST_F(GpuIndex, OffsetsOfActivations) {
   std::set<std::string> seen;
-  for (const char* text : {"1x4x23200x23200,k36,3x3,p1,bias", "1x4x23200x23200,k4,3x3,p1,g4"}) {
+  for (const char* text : {"1x4x23200x23200,k36,3x3,p1,bias", "1x4x23200x23200,k4,3x3,p1,g4",
+                           "1x16x11600x11600,k16,3x3,p1"}) {
     for (const Layout layout : {Layout::nchw, Layout::nhwc}) {
       ConvProblem p = parse_problem(text);
       p.layout = layout;
@@ -193,7 +194,7 @@ TEST_F(GpuIndex, OffsetsOfActivations) {
       }
     }
   }
-  for (const char* name : {"basic", "direct", "depthwise", "general", "matrix_f32"})
+  for (const char* name : {"basic", "direct", "depthwise", "general", "matrix_f32", "winograd_f2"})
     for (const char* layout : {"nchw", "nhwc"})
       EXPECT_EQ(seen.count(std::string(name) + layout), 1u) << name << " " << layout;
 }
