@@ -70,8 +70,8 @@ class DepthwiseByPlanes final : public Depthwise {
         band_(band_rows(problem)),
         bands_(ceil_div(P_, band_)),
         planes_(std::max<int64_t>(c_.N * c_.groups / wanted_tasks(), 1)),
-        strip_(context.isa(), problem, Order::pixels_last, band_, Q_, 1),
         narrow_(Q_ < lanes_),
+        strip_(context.isa(), problem, Order::pixels_last, band_, Q_, narrow_ ? 1 : kLine),
         through_(narrow_ && vectors_through(band_) < band_),
         rows_(rows_kernel()),
         pitch_(through_ ? strip_.row_step() : std::max(Q_, lanes_)),
@@ -134,7 +134,9 @@ class DepthwiseByPlanes final : public Depthwise {
   }
   // A slot: the strip (vectors may be read, and dropped, up to one past the end), what narrow
   // vectors give, and rows that are halves next.
-  int64_t strip_floats() const { return round_up(strip_.floats(), kLine) + kLine; }
+  int64_t strip_floats() const { return round_up(strip_.floats(), kLine) + 2 * kLine; }
+  /// Where the strip begins: column 0 of the input then begins a cache line.
+  int64_t lead() const { return narrow_ ? 0 : (kLine - c_.pad_left % kLine) % kLine; }
   int64_t sums_floats() const {
     return narrow_ ? round_up((band_ - 1) * pitch_ + Q_ + lanes_, kLine) : 0;
   }
@@ -142,15 +144,16 @@ class DepthwiseByPlanes final : public Depthwise {
 
   /// All output channels of one group. `again`: the slot holds the same rows of another group.
   void band(const Call& io, const Block& block, bool again, float* slot) const {
+    float* strip = slot + lead();
     if (again)
-      strip_.refill(io.x, block, slot);
+      strip_.refill(io.x, block, strip);
     else
-      strip_.fill(io.x, block, slot);
+      strip_.fill(io.x, block, strip);
     const int64_t m = c_.K_per_group();
     float* sums = slot + strip_floats();
     float* rows = sums + sums_floats();
     depthwise::Rows shared{};
-    shared.x = slot;
+    shared.x = strip;
     shared.taps = strip_.inner().data();
     shared.S = c_.S;
     shared.x_row = strip_.pitch();
@@ -159,7 +162,7 @@ class DepthwiseByPlanes final : public Depthwise {
     shared.columns = Q_;
     shared.clamp = clamp_of(c_.activation);
     depthwise::Plane plane{};
-    plane.x = slot;
+    plane.x = strip;
     plane.taps = strip_.inner().data();
     plane.tap_count = c_.R * c_.S;
     plane.clamp = clamp_of(c_.activation);
@@ -185,8 +188,8 @@ class DepthwiseByPlanes final : public Depthwise {
 
   int64_t band_, bands_;  // output rows of a task, and how many of those
   int64_t planes_;        // of a task
+  bool narrow_;           // rows are below a vector, so that sums do not go where they belong
   Strip strip_;
-  bool narrow_;                 // rows are below a vector, so that sums do not go where they belong
   bool through_;                // vectors run through the strip's rows and what lies between them
   depthwise::RowsKernel rows_;  // or null
   int64_t pitch_;               // of rows of sums
