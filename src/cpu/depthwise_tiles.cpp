@@ -207,8 +207,8 @@ template <int kTaps, int kStep, class D>
 HWY_INLINE void AllTiles(D d, const Pixels& p) {
   InTiles<kPixels>(p.pixels, [&](auto count, int64_t q) {
     constexpr int kCount = decltype(count)::value;
-    constexpr bool kShared = kCount > 2;  // two share too little to be worth one vector at a time
-    PixelTiles<kCount, kShared ? kTaps : 0, kShared ? kStep : 0>(d, p, q);
+    constexpr int kShared = kCount > 2;  // two share too little to be worth one vector at a time
+    PixelTiles<kCount, kShared * kTaps, kShared * kStep>(d, p, q);
   });
 }
 
