@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 #include "cpu/arithmetic.h"
 
@@ -149,6 +150,10 @@ void ToF32(const void* from, float* to, int64_t n) {
   ForVectors(n, [=](auto d, int64_t i) { hn::StoreU(Format::Decode(d, bits + i), d, to + i); });
 }
 
+void CopyToF32(const void* from, float* to, int64_t n) {
+  copy_floats(static_cast<const float*>(from), n, to);
+}
+
 struct F32 {
   template <class D>
   static HWY_INLINE hn::Vec<D> Decode(D d, const float* from) {
@@ -178,9 +183,18 @@ HWY_INLINE void EverySecond(const T* from, float* to, int64_t n) {
   for (int64_t i = 0; i < n; ++i) hn::StoreU(Format::Decode(one, from + 2 * i), one, to + i);
 }
 
+template <class Format>
+HWY_INLINE void Neighbours(const void* from, float* to, int64_t n) {
+  if constexpr (std::is_same_v<Format, F32>)
+    CopyToF32(from, to, n);
+  else
+    ToF32<Format>(from, to, n);
+}
+
 template <class Format, class T>
 void Every(int64_t step, const void* from, float* to, int64_t n) {
   const auto* elements = static_cast<const T*>(from);
+  if (step == 1) return Neighbours<Format>(from, to, n);
   if (step == 2) return EverySecond<Format>(elements, to, n);
   const hn::CappedTag<float, 1> one;
   for (int64_t i = 0; i < n; ++i) hn::StoreU(Format::Decode(one, elements + i * step), one, to + i);
@@ -212,9 +226,6 @@ void StreamFromF32(const float* from, void* to, int64_t n) {
   FromF32<Format>(from + end, bits + end, n - end);
 }
 
-void CopyToF32(const void* from, float* to, int64_t n) {
-  copy_floats(static_cast<const float*>(from), n, to);
-}
 void CopyFromF32(const float* from, void* to, int64_t n) {
   std::memcpy(to, from, std::size_t(n) * sizeof(float));
 }
@@ -258,6 +269,13 @@ void rows_from_f32(const Converter& convert, const float* from, std::int64_t fro
   const auto run = stream ? convert.stream_from_f32 : convert.from_f32;
   if (from_step == n && to_step == n) return run(from, to, rows * n);
   for (std::int64_t i = 0; i < rows; ++i) run(from + i * from_step, convert.at(to, i * to_step), n);
+}
+
+void every_from_f32(const Converter& convert, const float* from, std::int64_t n, void* to,
+                    std::int64_t step) {
+  if (step == 1) return convert.from_f32(from, to, n);
+  if (convert.halves()) return rows_from_f32(convert, from, 1, to, step, n, 1, false);
+  for (std::int64_t i = 0; i < n; ++i) static_cast<float*>(to)[i * step] = from[i];
 }
 
 Floats::Floats(const Converter& convert, const TensorView& view, std::int64_t n)

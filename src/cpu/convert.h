@@ -41,6 +41,10 @@ void rows_to_f32(const Converter&, const void* from, std::int64_t from_step, flo
 void rows_from_f32(const Converter&, const float* from, std::int64_t from_step, void* to,
                    std::int64_t to_step, std::int64_t rows, std::int64_t n, bool stream);
 
+/// To elements 0, step, 2 * step ... of `to`.
+void every_from_f32(const Converter&, const float* from, std::int64_t n, void* to,
+                    std::int64_t step);
+
 /// A tensor's elements in f32: in their own memory, or a copy.
 class Floats {
  public:

@@ -213,9 +213,9 @@ class DepthwiseByChannels final : public Depthwise {
         bands_(std::min(P_, ceil_div(wanted_tasks(), std::max<int64_t>(c_.N * shares_, 1)))),
         segment_(columns_of_segment()),
         high_(rows_of_copy()),
+        turn_(context.isa(), c_.dtype),
         slots_(context.threads(), in_place_ ? 0 : copy_floats() + sums_floats() + room_floats(),
-               bias_floats(problem)),
-        transpose_(transpose_of(context.isa())) {
+               bias_floats(problem)) {
     for (int64_t q = 0; q < Q_; ++q) {
       const Inside taps(q * c_.stride_w - (padded_ ? 0 : c_.pad_left), c_.dilation_w, c_.S, width_);
       if (q % segment_ == 0) segments_.emplace_back();
@@ -306,8 +306,8 @@ class DepthwiseByChannels final : public Depthwise {
   int64_t copy_floats() const { return round_up(high_.size * width_ * share_, kLine); }
   int64_t sums_floats() const { return round_up(high_.outputs * Q_ * share_, kLine); }
   int64_t room_floats() const {
-    const bool needed = c_.layout == Layout::nchw && convert_.halves();
-    return needed ? share_ * std::max(c_.W, high_.outputs * Q_) : 0;
+    const bool needed = c_.layout == Layout::nchw && !turn_.straight(1);
+    return needed ? Turn::kPlanes * std::max(c_.W, high_.outputs * Q_) : 0;
   }
 
   void band_in_place(const Call& io, const Part& part) const {
@@ -325,20 +325,21 @@ class DepthwiseByChannels final : public Depthwise {
   void band_of_copies(const Call& io, const Part& part, float* slot) const {
     const int64_t pitch = width_ * part.channels;
     float* sums = slot + copy_floats();
+    float* room = sums + sums_floats();
     for (int64_t p0 = part.begin; p0 < part.end; p0 += high_.outputs) {
       const int64_t rows = std::min(high_.outputs, part.end - p0);
-      copy_input(io, part, p0, rows, slot);
+      copy_input(io, part, p0, rows, slot, room);
       for (int64_t i = 0; i < rows; ++i)
         for (const auto& segment : segments_)
           row(io, part, p0 + i, segment,
               {slot, i * high_.per_output * pitch, high_.per_tap * pitch, part.channels,
                sums + i * Q_ * part.channels, part.channels});
-      store(io, part, p0, rows, sums);
+      store(io, part, p0, rows, sums, room);
     }
   }
 
-  void copy_input(const Call& io, const Part& part, int64_t p, int64_t rows, float* to) const {
-    float* room = to + copy_floats() + sums_floats();
+  void copy_input(const Call& io, const Part& part, int64_t p, int64_t rows, float* to,
+                  float* room) const {
     const int64_t left = padded_ ? std::min(c_.pad_left, width_) : 0;
     const int64_t columns = std::min(c_.W, width_ - left), channels = part.channels;
     for (int64_t i = 0; i < high_.size_for(rows); ++i, to += width_ * channels) {
@@ -359,17 +360,12 @@ class DepthwiseByChannels final : public Depthwise {
       rows_to_f32(convert_, convert_.at(io.x, x), c_.C, to, channels, columns, channels);
       return;
     }
-    const void* x = convert_.at(io.x, ((part.n * c_.C + part.first) * c_.H + h) * c_.W);
-    const int64_t plane = c_.H * c_.W;
-    if (!convert_.halves()) {
-      transpose_(static_cast<const float*>(x), plane, channels, columns, to, channels);
-      return;
-    }
-    rows_to_f32(convert_, x, plane, room, columns, channels, columns);
-    transpose_(room, columns, channels, columns, to, channels);
+    turn_.to_pixels(convert_.at(io.x, ((part.n * c_.C + part.first) * c_.H + h) * c_.W),
+                    c_.H * c_.W, channels, 1, columns, room, to, channels);
   }
 
-  void store(const Call& io, const Part& part, int64_t p, int64_t rows, const float* sums) const {
+  void store(const Call& io, const Part& part, int64_t p, int64_t rows, const float* sums,
+             float* room) const {
     const int64_t pixels = rows * Q_, plane = P_ * Q_;
     if (c_.layout == Layout::nhwc) {
       const int64_t y = (part.n * P_ + p) * Q_ * c_.C + part.first;
@@ -378,14 +374,8 @@ class DepthwiseByChannels final : public Depthwise {
       return;
     }
     const int64_t y = ((part.n * c_.C + part.first) * P_ + p) * Q_;
-    if (!convert_.halves()) {
-      transpose_(sums, part.channels, pixels, part.channels, io.floats(y), plane);
-      return;
-    }
-    float* room = const_cast<float*>(sums) + sums_floats();
-    transpose_(sums, part.channels, pixels, part.channels, room, pixels);
-    rows_from_f32(convert_, room, pixels, convert_.at(io.y, y), plane, part.channels, pixels,
-                  false);
+    turn_.to_planes(sums, part.channels, part.channels, 1, pixels, room, convert_.at(io.y, y),
+                    plane);
   }
 
   void row(const Call& io, const Part& part, int64_t p, const std::vector<Run>& segment,
@@ -425,8 +415,8 @@ class DepthwiseByChannels final : public Depthwise {
   int64_t bands_;           // of output rows of an image
   int64_t segment_;         // columns of a row that are done together
   Axis high_;               // of the rows whose input is copied together
+  Turn turn_;
   Slots slots_;
-  Transpose transpose_;
   std::vector<std::vector<Run>> segments_;  // of an output row
 };
 

@@ -4,13 +4,8 @@
 #include <utility>
 
 namespace metalconv::cpu {
-namespace {
 
 using std::int64_t;
-
-constexpr int64_t kPlanes = 16;  // that are collected at a time: a cache line of each pixel
-
-}  // namespace
 
 Axis::Axis(int64_t outputs_, int64_t stride_, int64_t dilation_, int64_t taps_)
     : outputs(outputs_), stride(stride_), dilation(dilation_), taps(taps_) {
@@ -26,7 +21,7 @@ Strip::Strip(std::string_view isa, const ConvProblem& problem, Order order, int6
     : c_(problem),
       order_(order),
       convert_(converter(isa, problem.dtype)),
-      transpose_(transpose_of(isa)),
+      turn_(isa, problem.dtype),
       high_(rows, problem.stride_h, problem.dilation_h, problem.R),
       wide_(columns, problem.stride_w, problem.dilation_w, problem.S),
       span_((columns - 1) * problem.stride_w + (problem.S - 1) * problem.dilation_w + 1) {
@@ -159,7 +154,7 @@ void Strip::copy_pixels(const void* row, int64_t w0, float* to) const {
 }
 
 /// From NCHW: rows of planes become columns; `row` is the first channel's. Columns that are no
-/// neighbours, and halves, are collected in `room` first.
+/// neighbours, and halves, pass through `room`.
 void Strip::gather_pixels(const void* row, int64_t w0, float* room, float* to) const {
   const bool shared = wide_.shared();
   const int64_t channels = c_.C_per_group(), plane = c_.H * c_.W;
@@ -170,30 +165,15 @@ void Strip::gather_pixels(const void* row, int64_t w0, float* room, float* to) c
     const Inside in(w, step, n, c_.W);
     for (int64_t i = 0; i < in.begin; ++i) std::fill_n(to + i * pixel, channels, 0.0f);
     for (int64_t i = in.end; i < n; ++i) std::fill_n(to + i * pixel, channels, 0.0f);
-    const void* from = convert_.at(row, w + in.begin * step);
-    float* inside = to + in.begin * pixel;
-    if (step == 1 && !convert_.halves()) {
-      transpose_(static_cast<const float*>(from), plane, channels, in.size(), inside, pixel);
-      continue;
-    }
-    for (int64_t c = 0; c < channels; c += kPlanes) {
-      const int64_t some = std::min(kPlanes, channels - c);
-      for (int64_t i = 0; i < some; ++i) {
-        const void* one = convert_.at(from, (c + i) * plane);
-        if (step == 1)
-          convert_.to_f32(one, room + i * in.size(), in.size());
-        else
-          convert_.every(step, one, room + i * in.size(), in.size());
-      }
-      transpose_(room, in.size(), some, in.size(), inside + c, pixel);
-    }
+    turn_.to_pixels(convert_.at(row, w + in.begin * step), plane, channels, step, in.size(), room,
+                    to + in.begin * pixel, pixel);
   }
 }
 
 int64_t Strip::room() const {
   const bool gathered = order_ == Order::channels_last && c_.layout == Layout::nchw;
-  const bool collected = convert_.halves() || !wide_.shared();
-  return gathered && collected ? kPlanes * std::max(wide_.size, wide_.outputs) : 0;
+  const bool straight = turn_.straight(wide_.shared() ? 1 : wide_.stride);
+  return gathered && !straight ? Turn::kPlanes * wide_.size : 0;
 }
 
 }  // namespace metalconv::cpu

@@ -90,7 +90,7 @@ class Strip {
   ConvProblem c_;
   Order order_;
   const Converter& convert_;
-  Transpose transpose_;
+  Turn turn_;
   Axis high_, wide_;
   std::int64_t span_;                     // columns from the first that a row reads to the last
   std::int64_t row_ = 0;                  // floats from row to row

@@ -138,5 +138,32 @@ Transpose transpose_of(std::string_view isa) {
   return kernels_for(isa, HWY_DISPATCH_TABLE(transposer)).run;
 }
 
+void Turn::to_pixels(const void* planes, std::int64_t plane, std::int64_t channels,
+                     std::int64_t step, std::int64_t columns, float* room, float* pixels,
+                     std::int64_t pixel) const {
+  if (straight(step))
+    return transpose_(static_cast<const float*>(planes), plane, channels, columns, pixels, pixel);
+  for (std::int64_t c = 0; c < channels; c += kPlanes) {
+    const std::int64_t some = std::min(kPlanes, channels - c);
+    for (std::int64_t i = 0; i < some; ++i)
+      convert_.every(step, convert_.at(planes, (c + i) * plane), room + i * columns, columns);
+    transpose_(room, columns, some, columns, pixels + c, pixel);
+  }
+}
+
+void Turn::to_planes(const float* pixels, std::int64_t pixel, std::int64_t channels,
+                     std::int64_t step, std::int64_t columns, float* room, void* planes,
+                     std::int64_t plane) const {
+  if (straight(step))
+    return transpose_(pixels, pixel, columns, channels, static_cast<float*>(planes), plane);
+  for (std::int64_t c = 0; c < channels; c += kPlanes) {
+    const std::int64_t some = std::min(kPlanes, channels - c);
+    transpose_(pixels + c, pixel, columns, some, room, columns);
+    for (std::int64_t i = 0; i < some; ++i)
+      every_from_f32(convert_, room + i * columns, columns, convert_.at(planes, (c + i) * plane),
+                     step);
+  }
+}
+
 }  // namespace metalconv::cpu
 #endif

@@ -42,7 +42,7 @@ class Winograd final : public PreparedConv {
         at_(shape, blocking),
         transforms_(shape.m == 4 ? winograd_tiles::kernels_of(context.isa()).f4
                                  : winograd_tiles::kernels_of(context.isa()).f2),
-        transpose_(transpose_of(context.isa())),
+        turn_(context.isa(), shape.c.dtype),
         slots_(context.threads(), at_.floats, bias_floats(shape.c)),
         block_(shape.block(blocking.by_pixels)),
         padded_K_(blocking.by_pixels ? shape.K : shape.padded),
@@ -191,10 +191,7 @@ class Winograd final : public PreparedConv {
       const int64_t at = plane + h * s_.c.W + w;
       for (int64_t i = 0; i < columns + kLine; i += kLine)
         __builtin_prefetch(convert_.at(call.x, at + ahead + std::min(i, s_.c.W - 1 - w)));
-      if (s_.c.dilation_w == 1)
-        convert_.to_f32(convert_.at(call.x, at), to, columns);
-      else
-        convert_.every(s_.c.dilation_w, convert_.at(call.x, at), to, columns);
+      convert_.every(s_.c.dilation_w, convert_.at(call.x, at), to, columns);
     });
     transforms_.pixels_in(lines);
   }
@@ -209,20 +206,9 @@ class Winograd final : public PreparedConv {
 
   /// NCHW: the same, of planes from element `at` on.
   void gather_channels(const Call& call, int64_t at, int64_t columns, float* to) const {
-    const int64_t plane = s_.c.H * s_.c.W, step = s_.c.dilation_w;
-    const void* from = convert_.at(call.x, at);
-    if (step == 1 && !convert_.halves())
-      return transpose_(static_cast<const float*>(from), plane, s_.C, columns, to, s_.C);
-    alignas(64) float room[kLine * kMaxColumns];
-    for (int64_t c = 0; c < s_.C; c += kLine) {
-      const int64_t some = std::min(kLine, s_.C - c);
-      for (int64_t i = 0; i < some; ++i)
-        if (step == 1)
-          convert_.to_f32(convert_.at(from, (c + i) * plane), room + i * columns, columns);
-        else
-          convert_.every(step, convert_.at(from, (c + i) * plane), room + i * columns, columns);
-      transpose_(room, columns, some, columns, to + c, s_.C);
-    }
+    alignas(64) float room[Turn::kPlanes * kMaxColumns];
+    turn_.to_pixels(convert_.at(call.x, at), s_.c.H * s_.c.W, s_.C, s_.c.dilation_w, columns, room,
+                    to, s_.C);
   }
 
   void channels_in(const Call& call, const Task& task, const Run& run) const {
@@ -342,18 +328,8 @@ class Winograd final : public PreparedConv {
     for (int64_t i = 0; i < rows; ++i) {
       const float* from = lines.lines + i * at_.line;
       const int64_t y = (plane * s_.rows.size + run.p + i * s_.rows.step) * s_.columns.size + run.q;
-      store_row(call, from, columns, y);
+      every_from_f32(convert_, from, columns, convert_.at(call.y, y), s_.columns.step);
     }
-  }
-
-  /// NCHW: `columns` outputs, the dilation apart, from element `at` of y on.
-  void store_row(const Call& call, const float* from, int64_t columns, int64_t at) const {
-    const int64_t step = s_.columns.step;
-    if (step == 1) return call.store(from, columns, at);
-    if (convert_.halves())
-      return rows_from_f32(convert_, from, 1, convert_.at(call.y, at), step, columns, 1, false);
-    float* y = call.floats(at);
-    for (int64_t i = 0; i < columns; ++i) y[i * step] = from[i];
   }
 
   /// NCHW: all tiles of the run, then row by row; NHWC: tile by tile, which stay in L1.
@@ -402,15 +378,8 @@ class Winograd final : public PreparedConv {
       return;
     }
     const int64_t y = ((at.n * s_.c.K + k) * P + at.p) * Q + at.q;
-    if (step == 1 && !convert_.halves())
-      return transpose_(from, pixel, columns, channels, call.floats(y), P * Q);
-    alignas(64) float room[kLine * kMaxColumns];
-    for (int64_t c = 0; c < channels; c += kLine) {
-      const int64_t some = std::min(kLine, channels - c);
-      transpose_(from + c, pixel, columns, some, room, columns);
-      for (int64_t i = 0; i < some; ++i)
-        store_row(call, room + i * columns, columns, y + (c + i) * P * Q);
-    }
+    alignas(64) float room[Turn::kPlanes * kMaxColumns];
+    turn_.to_planes(from, pixel, channels, step, columns, room, convert_.at(call.y, y), P * Q);
   }
 
   const Context& context_;
@@ -419,7 +388,7 @@ class Winograd final : public PreparedConv {
   Blocking blocking_;
   Layouts at_;
   winograd_tiles::Transforms transforms_;
-  Transpose transpose_;
+  Turn turn_;
   Slots slots_;
   int64_t block_;     ///< output channels of a register tile
   int64_t padded_K_;  ///< channels that the packed weights hold
