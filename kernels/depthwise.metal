@@ -1,24 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-// One input channel a group. A thread goes down one column of one output plane: ROWS outputs, whose
-// window it reads column by column, so that each input in registers serves all rows that need it.
-// Neighbouring lanes take neighbours in memory: columns in NCHW, channels in NHWC, where a thread
-// may have VECTOR of them.
+// One input channel a group. A thread makes ROWS x COLUMNS outputs of a plane, whose window it reads
+// column by column, so that each input in registers serves all outputs that need it. Neighbouring
+// lanes take neighbours in memory: columns in NCHW, where COLUMNS is 1, and in NHWC channels, of
+// which a thread may have four.
 //
 // Macros beside those of conv.h: KERNEL_H, KERNEL_W, STRIDE_H, STRIDE_W, DILATION_H, DILATION_W;
-// ROWS, the outputs of a thread; UNROLL, the columns of the window that are unrolled; VECTOR, the
-// channels of a thread, 1 or, in NHWC with as many outputs as inputs in multiples of 4, 4; THREADS.
+// CHANNELS, of the input, and MULTIPLIER, outputs for each, so that columns are at constant
+// distances; ROWS, COLUMNS; UNROLL, the steps that are unrolled, all if COLUMNS is above 1; VECTOR, the channels of a thread, 1 or, in NHWC with as many outputs as inputs in
+// multiples of 4, 4; THREADS.
 #include "conv.h"
 
-enum { WINDOW_ROWS = (ROWS - 1) * STRIDE_H + (KERNEL_H - 1) * DILATION_H + 1 };
+enum {
+  WINDOW_ROWS = (ROWS - 1) * STRIDE_H + (KERNEL_H - 1) * DILATION_H + 1,
+  WINDOW_COLUMNS = (COLUMNS - 1) * STRIDE_W + (KERNEL_W - 1) * DILATION_W + 1,
+  STEPS = COLUMNS == 1 ? KERNEL_W : WINDOW_COLUMNS,  // columns that are looked at
+  // Elements from a column to the next.
+  X_COLUMN = NHWC ? CHANNELS : 1,
+  Y_COLUMN = NHWC ? CHANNELS * MULTIPLIER : 1,
+};
 
-// Whether one of a thread's outputs reads that row of its window. Decided while unrolling.
-static inline bool is_read(int row) {
+// The tap under which output i reads a row (or column) of the window, or -1.
+static inline int tap_of(int place, int i, int stride, int dilation, int taps) {
+  const int from = place - i * stride;
+  return from >= 0 && from % dilation == 0 && from / dilation < taps ? from / dilation : -1;
+}
+
+// Whether one of a thread's outputs reads that row (or column). Decided while unrolling.
+static inline bool is_read(int place, int outputs, int stride, int dilation, int taps) {
   bool read = false;
 #pragma unroll
-  for (int i = 0; i < ROWS; ++i) {
-    const int from = row - i * STRIDE_H;
-    read = read || (from >= 0 && from % DILATION_H == 0 && from / DILATION_H < KERNEL_H);
-  }
+  for (int i = 0; i < outputs; ++i) read = read || tap_of(place, i, stride, dilation, taps) >= 0;
   return read;
 }
 
@@ -27,35 +38,82 @@ static inline index weight_at(int k, int tap, constant ConvParams& p) {
   return NHWC ? index(tap) * p.K + k : index(k) * (KERNEL_H * KERNEL_W) + tap;
 }
 
-static inline void fetch(thread float (&to)[VECTOR], device const elem* from, bool exists,
-                         constant ConvParams& p) {
-#pragma unroll
-  for (int v = 0; v < VECTOR; ++v) to[v] = 0.0f;
-  if (!exists) return;
-#if VECTOR == 4
-  if (p.x_alignment == 4) {
-    const elem4 values = *(device const elem4*)from;
-    to[0] = float(values.x);
-    to[1] = float(values.y);
-    to[2] = float(values.z);
-    to[3] = float(values.w);
-    return;
-  }
-#endif
-#pragma unroll
-  for (int v = 0; v < VECTOR; ++v) to[v] = float(from[v]);
+// Neighbouring channels, one or four. Four are aligned.
+template <class T>
+static inline void fetch(thread float (&to)[1], device const T* from) {
+  to[0] = float(from[0]);
 }
+template <class T>
+static inline void fetch(thread float (&to)[4], device const T* from) {
+  const vec<T, 4> values = *(device const vec<T, 4>*)from;
+  to[0] = float(values.x);
+  to[1] = float(values.y);
+  to[2] = float(values.z);
+  to[3] = float(values.w);
+}
+static inline void put(device elem* to, thread const float (&from)[1]) { to[0] = elem(from[0]); }
+static inline void put(device elem* to, thread const float (&from)[4]) { store_vector(to, from); }
 
-static inline void fetch_weights(thread float (&to)[VECTOR], device const float* from) {
-#if VECTOR == 4
-  const float4 values = *(device const float4*)from;
-  to[0] = values.x;
-  to[1] = values.y;
-  to[2] = values.z;
-  to[3] = values.w;
-#else
-  to[0] = from[0];
-#endif
+// ROWS x COLUMNS outputs of LANES channels. INSIDE: all of them exist, and so does their window.
+template <int LANES, bool INSIDE>
+static inline void block_of_outputs(device const elem* x, device const float* packed,
+                                    device const elem* bias, device elem* y,
+                                    constant ConvParams& p, int n, int k, int row, int q) {
+  float sums[COLUMNS][ROWS][LANES];
+#pragma unroll
+  for (int i = 0; i < COLUMNS * ROWS; ++i) {
+#pragma unroll
+    for (int v = 0; v < LANES; ++v) sums[i / ROWS][i % ROWS][v] = bias_of(bias, p, k + v);
+  }
+  const int h = row * STRIDE_H - p.pad_top, w = q * STRIDE_W - p.pad_left;
+  const index corner = h * x_row(p) + w * index(X_COLUMN);  // may lie outside
+  device const elem* plane = x + (x_image(p, n) + x_channel(p, k / MULTIPLIER));
+#pragma unroll UNROLL
+  for (int step = 0; step < STEPS; ++step) {
+    const int e = COLUMNS == 1 ? step * DILATION_W : step;
+    if (!is_read(e, COLUMNS, STRIDE_W, DILATION_W, KERNEL_W)) continue;
+    const int column = w + e;
+    const bool exists = column >= 0 && column < p.W;
+    float window[WINDOW_ROWS][LANES];
+#pragma unroll
+    for (int i = 0; i < WINDOW_ROWS; ++i) {
+      if (!is_read(i, ROWS, STRIDE_H, DILATION_H, KERNEL_H)) continue;
+#pragma unroll
+      for (int v = 0; v < LANES; ++v) window[i][v] = 0.0f;
+      if (INSIDE || (exists && h + i >= 0 && h + i < p.H))
+        fetch(window[i], plane + (corner + (i * x_row(p) + e * index(X_COLUMN))));
+    }
+#pragma unroll
+    for (int j = 0; j < COLUMNS; ++j) {
+      const int s = tap_of(e, j, STRIDE_W, DILATION_W, KERNEL_W);
+      if (s < 0) continue;
+#pragma unroll
+      for (int r = 0; r < KERNEL_H; ++r) {
+        float weights[LANES];
+        fetch(weights, packed + weight_at(k, r * KERNEL_W + s, p));
+#pragma unroll
+        for (int i = 0; i < ROWS; ++i) {
+#pragma unroll
+          for (int v = 0; v < LANES; ++v) {
+            sums[j][i][v] =
+                fma(weights[v], window[i * STRIDE_H + r * DILATION_H][v], sums[j][i][v]);
+          }
+        }
+      }
+    }
+  }
+  device elem* to =
+      y + (y_image(p, n) + y_channel(p, k) + row * y_row(p) + q * index(Y_COLUMN));
+#pragma unroll
+  for (int i = 0; i < ROWS; ++i) {
+#pragma unroll
+    for (int j = 0; j < COLUMNS; ++j) {
+      if (!INSIDE && (row + i >= p.P || q + j >= p.Q)) continue;
+#pragma unroll
+      for (int v = 0; v < LANES; ++v) sums[j][i][v] = activate(sums[j][i][v]);
+      put(to + (i * y_row(p) + j * Y_COLUMN), sums[j][i]);
+    }
+  }
 }
 
 [[kernel, max_total_threads_per_threadgroup(THREADS)]]
@@ -68,64 +126,29 @@ void depthwise(device const elem* x [[buffer(0)]],
                uint3 groups [[threadgroups_per_grid]],
                uint thread_index [[thread_index_in_threadgroup]]) {
   const index number = group_number(group, groups) * THREADS + int(thread_index);
-  const int strips = (p.P + ROWS - 1) / ROWS;
+  const int strips = (p.P + ROWS - 1) / ROWS, across = (p.Q + COLUMNS - 1) / COLUMNS;
 #if NHWC
   const int lanes = p.K / VECTOR;
-  const int k = int(number % lanes) * VECTOR, q = int(number / lanes % p.Q);
-  const int row = int(number / lanes / p.Q % strips) * ROWS;
-  const int n = int(number / lanes / p.Q / strips);
+  const int k = int(number % lanes) * VECTOR, q = int(number / lanes % across) * COLUMNS;
+  const int row = int(number / lanes / across % strips) * ROWS;
+  const int n = int(number / lanes / across / strips);
 #else
-  const int q = int(number % p.Q), row = int(number / p.Q % strips) * ROWS;
-  const int k = int(number / p.Q / strips % p.K), n = int(number / p.Q / strips / p.K);
+  const int q = int(number % across) * COLUMNS, row = int(number / across % strips) * ROWS;
+  const int k = int(number / across / strips % p.K), n = int(number / across / strips / p.K);
 #endif
   if (n >= p.N) return;  // the grid may hold more threads than there are columns
-
-  float sums[ROWS][VECTOR];
-#pragma unroll
-  for (int i = 0; i < ROWS; ++i) {
-#pragma unroll
-    for (int v = 0; v < VECTOR; ++v) sums[i][v] = bias_of(bias, p, k + v);
-  }
   const int h = row * STRIDE_H - p.pad_top, w = q * STRIDE_W - p.pad_left;
-  device const elem* plane = x + (x_image(p, n) + x_channel(p, k / (p.K / p.C)));
-#pragma unroll UNROLL
-  for (int s = 0; s < KERNEL_W; ++s) {
-    const int column = w + s * DILATION_W;
-    const bool exists = column >= 0 && column < p.W;
-    device const elem* from = plane + (exists ? column : 0) * x_column(p);
-    float window[WINDOW_ROWS][VECTOR];
-#pragma unroll
-    for (int i = 0; i < WINDOW_ROWS; ++i) {
-      if (!is_read(i)) continue;
-      const bool inside = exists && h + i >= 0 && h + i < p.H;
-      fetch(window[i], from + (inside ? (h + i) * x_row(p) : 0), inside, p);
-    }
-#pragma unroll
-    for (int r = 0; r < KERNEL_H; ++r) {
-      float weights[VECTOR];
-      fetch_weights(weights, packed + weight_at(k, r * KERNEL_W + s, p));
-#pragma unroll
-      for (int i = 0; i < ROWS; ++i) {
-#pragma unroll
-        for (int v = 0; v < VECTOR; ++v) {
-          sums[i][v] = fma(weights[v], window[i * STRIDE_H + r * DILATION_H][v], sums[i][v]);
-        }
-      }
-    }
-  }
-  device elem* to = y + (y_image(p, n) + y_channel(p, k) + row * y_row(p) + q * y_column(p));
-#if VECTOR == 4
-  const int width = store_width(p, p.K);
-#endif
-#pragma unroll
-  for (int i = 0; i < ROWS; ++i) {
-    if (row + i >= p.P) continue;
-#pragma unroll
-    for (int v = 0; v < VECTOR; ++v) sums[i][v] = activate(sums[i][v]);
-#if VECTOR == 4
-    store(to + i * y_row(p), sums[i], 4, width);
-#else
-    to[i * y_row(p)] = elem(sums[i][0]);
-#endif
+  // Decided here, for all loads: between them it would keep each waiting for the one before.
+  const bool inside = h >= 0 && h + WINDOW_ROWS <= p.H && w >= 0 && w + WINDOW_COLUMNS <= p.W &&
+                      row + ROWS <= p.P && q + COLUMNS <= p.Q;
+  const bool wide = p.x_alignment == 4 && p.y_alignment == 4;
+  if (wide && inside) {
+    block_of_outputs<VECTOR, true>(x, packed, bias, y, p, n, k, row, q);
+  } else if (wide || VECTOR == 1) {
+    block_of_outputs<VECTOR, false>(x, packed, bias, y, p, n, k, row, q);
+  } else {
+#pragma unroll 1
+    for (int v = 0; v < VECTOR; ++v)
+      block_of_outputs<1, false>(x, packed, bias, y, p, n, k + v, row, q);
   }
 }
