@@ -420,7 +420,7 @@ TEST(CudaCompiler, HandsOverOptionsMacrosAndHeaders) {
 
 TEST_F(CudaRuntimeTest, HopperHasRowsOfItsOwn) {
   const auto parts = hopper::parts(context_, kStandIn, runtime_->limits());
-  ASSERT_EQ(parts.rows.size(), 2u);
+  ASSERT_EQ(parts.rows.size(), 3u);
   const auto refusal = [&](int row, const char* text) {
     return parts.rows[std::size_t(row)].refusal(parse_problem(text));
   };
@@ -431,6 +431,9 @@ TEST_F(CudaRuntimeTest, HopperHasRowsOfItsOwn) {
   EXPECT_THAT(refusal(1, "1x64x9x9,k64,3x3,p1,tf32,nhwc"), HasSubstr("ieee precision"));
   EXPECT_THAT(refusal(0, "1x64x9x9,k64,3x3,p1,f16"), HasSubstr("layout is nchw"));
   EXPECT_THAT(refusal(1, "1x3x9x9,k64,3x3,p1,nhwc"), HasSubstr("C/groups is 3"));
+  EXPECT_EQ(refusal(2, "1x3x9x9,k64,3x3,p1,f16,nhwc"), "");
+  EXPECT_THAT(refusal(2, "1x3x9x9,k64,3x3,p1,nhwc"), HasSubstr("dtype is f32"));
+  EXPECT_THAT(refusal(2, "1x64x9x9,k64,3x3,p1,f16,nhwc"), HasSubstr("C is 64"));
   EXPECT_TRUE(parts.roofs);
 }
 

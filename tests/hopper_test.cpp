@@ -12,6 +12,7 @@
 
 #include "bench/workloads.h"
 #include "conv_cases.h"
+#include "cuda/hopper/few.h"
 #include "cuda/hopper/rows.h"
 #include "cuda/hopper/tiles.h"
 #include "nvrtc.h"
@@ -38,15 +39,19 @@ std::vector<ConvProblem> in_every_type(ConvProblem p) {
   return all;
 }
 
+std::vector<ConvProblem> problems_of_any_type() {
+  std::vector<ConvProblem> all;
+  for (const char* name : {"gpu-classes", "resnet50", "mobilenet-v2"})
+    for (const bench::Case& c : bench::find_workload(name)->cases) all.push_back(c.problem);
+  for (const ConvProblem& p : covering_problems()) all.push_back(p);
+  for (const ConvProblem& p : nasty_problems()) all.push_back(p);
+  return all;
+}
+
 std::vector<ConvProblem> problems() {
   std::vector<ConvProblem> all;
-  const auto add = [&](const ConvProblem& p) {
+  for (const ConvProblem& p : problems_of_any_type())
     for (const ConvProblem& q : in_every_type(p)) all.push_back(q);
-  };
-  for (const char* name : {"gpu-classes", "resnet50", "mobilenet-v2"})
-    for (const bench::Case& c : bench::find_workload(name)->cases) add(c.problem);
-  for (const ConvProblem& p : covering_problems()) add(p);
-  for (const ConvProblem& p : nasty_problems()) add(p);
   return all;
 }
 
@@ -110,6 +115,49 @@ TEST(Hopper, TilesCoverTheOutputsAndFit) {
   }
 }
 
+std::vector<ConvProblem> few_problems() {
+  std::vector<ConvProblem> all;
+  for (ConvProblem p : problems_of_any_type()) {
+    p.layout = Layout::nhwc, p.precision = Precision::ieee;
+    for (const DType dtype : {DType::f16, DType::bf16}) {
+      p.dtype = dtype;
+      if (hopper::few_refusal(p).empty()) all.push_back(p);
+    }
+  }
+  return all;
+}
+
+TEST(HopperFew, SaysWhatItDoesNotDo) {
+  const auto refusal = [](const char* text) { return hopper::few_refusal(parse_problem(text)); };
+  EXPECT_EQ(refusal("1x3x50x50,k64,7x7,s2,p3,f16,nhwc"), "");
+  EXPECT_EQ(refusal("1x2x5x5,k3,1x1,s1000000,d1000000,f16,nhwc"), "");
+  EXPECT_THAT(refusal("1x8x5x5,k3,3x3,f16,nhwc"), HasSubstr("C is 8 in 1 groups"));
+  EXPECT_THAT(refusal("1x4x5x5,k4,3x3,g2,f16,nhwc"), HasSubstr("C is 4 in 2 groups"));
+  EXPECT_THAT(refusal("1x3x9x9,k3,3x3,d1x2,f16,nhwc"), HasSubstr("dilation_w is 2"));
+  EXPECT_THAT(refusal("1x7x40x40,k8,15x15,f16,nhwc"), HasSubstr("steps of 16"));
+  EXPECT_THAT(refusal("1x3x9000x9000,k8,3x3,s4000,f16,nhwc"), HasSubstr("shared memory"));
+  EXPECT_THAT(refusal("64x3x4096x4096,k8,3x3,f16,nhwc"), HasSubstr("31 bits"));
+}
+
+TEST(HopperFew, TilesCoverTheOutputsAndFit) {
+  const auto all = few_problems();
+  EXPECT_GT(all.size(), 30u);
+  for (const ConvProblem& p : all) {
+    SCOPED_TRACE(to_text(p));
+    const hopper::Recipe r = hopper::few_recipe(p, kMultiprocessors);
+    const HopperParams& q = r.params;
+    EXPECT_GE(q.cover_h * macro(r, "WARPS"), p.P());
+    EXPECT_GE(q.cover_w * 16 * macro(r, "ROW_TILES"), p.Q());
+    EXPECT_GE(q.blocks * macro(r, "COLUMNS"), p.K);
+    EXPECT_EQ(q.tiles, p.N * q.cover_h * q.cover_w);
+    EXPECT_EQ(r.groups % std::max(q.blocks, 1), 0u);  // a thread block keeps its channels
+    EXPECT_EQ(r.groups == 0, q.tiles == 0 || q.blocks == 0);
+    EXPECT_LE(r.shared_bytes, 100u << 10);
+    EXPECT_GE(r.packed_bytes, q.blocks * macro(r, "COLUMNS") * p.R * p.S * p.C * 2);
+    EXPECT_GE(int64_t(r.shared_bytes) * q.blocks, r.packed_bytes);
+  }
+}
+
 // One of those that differ in tile, epilogue and number of stages alone, and the roofs. Compiling
 // takes long.
 TEST(Hopper, CompilesWithoutLocalMemory) {
@@ -134,6 +182,13 @@ TEST(Hopper, CompilesWithoutLocalMemory) {
       check(to_text(p), hopper::source(recipe), hopper::macros(recipe, p));
   }
   EXPECT_GE(seen.size(), 5u);
+  for (const char* text :
+       {"1x3x60x80,k64,3x3,p1,f16,nhwc,bias,relu", "1x3x60x80,k64,3x3,p1,bf16,nhwc,bias,silu",
+        "1x3x64x64,k64,11x11,p5,bf16,nhwc", "1x7x40x20,k24,3x3,s2,f16,nhwc,bias,relu"}) {
+    const ConvProblem p = parse_problem(text);
+    const hopper::Recipe recipe = hopper::few_recipe(p, kMultiprocessors);
+    check(text, hopper::source(recipe), hopper::macros(recipe, p));
+  }
   check("roof", hopper::roof_source(hopper::Kind::bf16), {{"KIND", "1"}, {"COLUMNS", "256"}});
 }
 

@@ -14,12 +14,12 @@
 // distances, for 64 outputs: 8 x 8 of them (blocks), or 64 positions one after the other in an
 // image whose lines have their padding between them (lines).
 //
-// Before this text come params.h, what wgmma_text() makes for the tile, units.cuh and places.cuh.
-// Macros: KIND (0 f16, 1 bf16, 2 tf32, 3 f32 as three products of tf32); HALO; COLUMNS, channels of
-// a tile; ROW_BLOCKS, of 64 pixels in a warpgroup; CONSUMERS, warpgroups that multiply; K_STEPS,
-// products of a step, each of 32 bytes of a row (4 without HALO); STAGES, of the pipeline; BLOCKS,
-// on a multiprocessor; PARTIAL: 1, sums go to y as f32 without an epilogue; BIAS; ACTIVATION (0
-// none, 1 relu, 2 relu6, 3 silu); and, where given, PRODUCER_REGISTERS and CONSUMER_REGISTERS.
+// Before this text come params.h, what wgmma_text() makes for the tile, numbers.cuh, units.cuh and
+// places.cuh. Macros beside those of numbers.cuh: HALO; COLUMNS, channels of a tile; ROW_BLOCKS, of
+// 64 pixels in a warpgroup; CONSUMERS, warpgroups that multiply; K_STEPS, products of a step, each
+// of 32 bytes of a row (4 without HALO); STAGES, of the pipeline; BLOCKS, on a multiprocessor;
+// PARTIAL: 1, sums go to y as f32 without an epilogue; BIAS; and, where given, PRODUCER_REGISTERS
+// and CONSUMER_REGISTERS.
 
 struct Ring {
   int stage;
@@ -163,18 +163,6 @@ FN void produce(const elem* __restrict__ x, const char* __restrict__ packed, con
   }
 }
 #endif
-
-FN float activate(float v) {
-#if ACTIVATION == 1
-  return v < 0.0f ? 0.0f : v;
-#elif ACTIVATION == 2
-  return v < 0.0f ? 0.0f : v > 6.0f ? 6.0f : v;
-#elif ACTIVATION == 3
-  return v / (1.0f + expf(-v));
-#else
-  return v;
-#endif
-}
 
 #if KIND == 3
 // One output's part of the reduction by multiply-adds.

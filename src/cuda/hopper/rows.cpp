@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "cuda/compiler.h"
+#include "cuda/hopper/few.h"
 #include "cuda/runtime.h"
 #include "gpu/conv.h"
 #include "metalconv/error.h"
@@ -63,14 +64,14 @@ class Module {
   Owned module_;
 };
 
-/// conv.cu's.
+/// A recipe's.
 class ConvModule {
  public:
-  ConvModule(const SharedContext& context, const std::vector<char>& image)
+  ConvModule(const SharedContext& context, const std::vector<char>& image, bool sums_parts)
       : module_(context, image),
         conv(module_.function("hopper_conv")),
         pack(module_.function("hopper_pack")),
-        split(module_.function("hopper_split")) {}
+        split(sums_parts ? module_.function("hopper_split") : nullptr) {}
 
   /// As much dynamic shared memory for `conv`, or more.
   void allow(std::size_t bytes) {
@@ -99,7 +100,8 @@ class Modules {
     auto& module = modules_[key];
     if (!module)
       module = std::make_unique<ConvModule>(
-          context_, compiler_.compile(source(recipe), key, kCapability, true));
+          context_, compiler_.compile(source(recipe), key, kCapability, true),
+          recipe.params.splits > 1);
     module->allow(recipe.shared_bytes);
     return *module;
   }
@@ -228,6 +230,17 @@ RoofProbe roof(const Modules& modules, Kind kind, std::uint32_t multiprocessors)
   return {names[int(kind)], "wgmma, 64 x 256", 0, work, run};
 }
 
+struct RowKind {
+  const char* name;
+  const char* summary;
+  std::vector<DType> dtypes;
+  /// c of the error bound. Sums that grow in the units over a whole reduction are cut off where
+  /// they are added up; the vendor's row has the same.
+  double error_bound;
+  std::string (*refusal)(const ConvProblem&);
+  Recipe (*recipe)(const ConvProblem&, std::uint32_t multiprocessors);
+};
+
 /// Half of what nominal_seconds() says: these were measured where others are estimated.
 double cost(const ConvProblem& p) {
   const Kind kind = kind_of(p);
@@ -235,37 +248,64 @@ double cost(const ConvProblem& p) {
   return 0.5 * gpu::nominal_seconds(p, efficiency);
 }
 
-KernelRow row(const char* name, const char* summary, bool f32,
-              const std::shared_ptr<Modules>& modules, const gpu::Limits& limits) {
+KernelRow row(const RowKind& kind, const std::shared_ptr<Modules>& modules,
+              const gpu::Limits& limits) {
   KernelRow row;
-  row.name = name;
-  row.summary = summary;
-  row.dtypes = f32 ? std::vector{DType::f32} : std::vector{DType::f32, DType::f16, DType::bf16};
+  row.name = kind.name;
+  row.summary = kind.summary;
+  row.dtypes = kind.dtypes;
   row.layouts = {Layout::nhwc};
   row.activations = {Activation::none, Activation::relu, Activation::relu6, Activation::silu};
-  if (!f32) row.error_bound = kUnpromotedBound;
-  row.supports = [f32, limits](const ConvProblem& p) {
-    std::string reason = gpu::size_refusal(p, limits);
-    if (!reason.empty()) return reason;
-    if ((kind_of(p) == Kind::f32) != f32)
-      return std::string(f32 ? "the kernel is for f32 in ieee precision"
-                             : "the precision is ieee, the kernel multiplies f32 as tf32");
-    return refusal(p);
+  row.error_bound = kind.error_bound;
+  row.supports = [refusal = kind.refusal, limits](const ConvProblem& p) {
+    const std::string reason = gpu::size_refusal(p, limits);
+    return reason.empty() ? refusal(p) : reason;
   };
   row.cost = cost;
-  row.make = [modules, limits](const ConvProblem& p) {
+  row.make = [recipe = kind.recipe, modules, limits](const ConvProblem& p) {
     return std::make_unique<const HopperConv>(p, modules, recipe(p, limits.compute_units));
   };
   return row;
 }
 
+std::string low_refusal(const ConvProblem& p) {
+  return kind_of(p) == Kind::f32 ? "the precision is ieee, the kernel multiplies f32 as tf32"
+                                 : refusal(p);
+}
+std::string f32_refusal(const ConvProblem& p) {
+  return kind_of(p) != Kind::f32 ? "the kernel is for f32 in ieee precision" : refusal(p);
+}
+
+const RowKind kRows[] = {
+    {"hopper",
+     "implicit matrix product by Hopper's wgmma: f16, bf16, and f32 as tf32",
+     {DType::f32, DType::f16, DType::bf16},
+     kUnpromotedBound,
+     low_refusal,
+     recipe},
+    {"hopper_f32",
+     "the same in f32: three tf32 products for one",
+     {DType::f32},
+     KernelRow().error_bound,
+     f32_refusal,
+     recipe},
+    {"hopper_few",
+     "few input channels in f16 and bf16: the reduction goes along rows of taps",
+     {DType::f16, DType::bf16},
+     kUnpromotedBound,
+     few_refusal,
+     few_recipe}};
+
 }  // namespace
 
 gpu::Source source(const Recipe& recipe) {
   std::string text = std::string(file("params.h")) + recipe.prelude;
-  for (const char* name : {"units.cuh", "places.cuh", "conv.cu", "ends.cu"})
+  const auto add = [&](const char* name) {
     text += fmt::format("#line 1 \"cuda/hopper/{}\"\n{}", name, file(name));
-  return {"cuda/hopper/conv.cu", text};
+  };
+  add("numbers.cuh");
+  for (const char* name : recipe.files) add(name);
+  return {fmt::format("cuda/hopper/{}", recipe.files.front()), text};
 }
 
 gpu::Source roof_source(Kind kind) {
@@ -289,11 +329,9 @@ Parts parts(const SharedContext& context, const Places& places, const gpu::Limit
       probes.push_back(roof(*modules, kind, limits.compute_units));
     return probes;
   };
-  return {
-      {row("hopper", "implicit matrix product by Hopper's wgmma: f16, bf16, and f32 as tf32", false,
-           modules, limits),
-       row("hopper_f32", "the same in f32: three tf32 products for one", true, modules, limits)},
-      roofs};
+  std::vector<KernelRow> rows;
+  for (const RowKind& kind : kRows) rows.push_back(row(kind, modules, limits));
+  return {std::move(rows), roofs};
 }
 
 }  // namespace metalconv::cuda::hopper

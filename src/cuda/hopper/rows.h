@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The rows of Hopper's own kernels (conv.cu), which use units that Metal's language has no words
-// for.
+// The rows of Hopper's own kernels (conv.cu, few.cu), which use units that Metal's language has no
+// words for.
 #pragma once
 
 #include <functional>
@@ -22,8 +22,7 @@ struct Parts {
 Parts parts(const std::shared_ptr<const Context>& context, const Places& places,
             const gpu::Limits& limits);
 
-/// c of the error bound for sums that grow in the units over a whole reduction: they cut off what
-/// they add up. The vendor's row has the same.
+/// c of the error bound for sums that grow in the units over a whole reduction.
 inline constexpr double kUnpromotedBound = 64;
 
 /// What NVRTC compiles for a recipe, and for a roof.

@@ -15,8 +15,7 @@ namespace {
 using gpu::ceil_div;
 using std::int64_t;
 
-constexpr int64_t kRowBytes = 128;  // of a row of factors in shared memory
-constexpr int64_t kMaxInt = (int64_t(1) << 31) - (1 << 16);
+constexpr int64_t kRowBytes = 128;     // of a row of factors in shared memory
 constexpr int64_t kMaxTaps = 15;       // along an axis: the kernel has bits for so many
 constexpr int64_t kLeastChannels = 8;  // fewer are for kernels that cross taps better
 constexpr int64_t kMaxStages = 6;
@@ -96,7 +95,7 @@ std::vector<Tile> tiles_of(const ConvProblem& p, Kind kind, const Shape& shape) 
   t.halo_rows = rows + reach_h * t.cover_w + reach_w;
   t.tiles = ceil_div(p.N * t.cover_h * t.cover_w, rows);
   if (p.P() <= t.cover_h && p.Q() <= t.cover_w && t.halo_rows < 4096 &&
-      p.N * t.cover_h * t.cover_w < kMaxInt)
+      p.N * t.cover_h * t.cover_w < kMaxOffset)
     all.push_back(t);
   t.lines = false;
   for (int64_t down = 1; down <= rows / 64; down *= 2) {
@@ -180,18 +179,7 @@ Tile choose(const ConvProblem& p, Kind kind, double units) {
 }
 
 HopperParams params_of(const ConvProblem& p, const Tile& t) {
-  HopperParams params{};
-  params.N = int(p.N), params.C = int(p.C), params.H = int(p.H), params.W = int(p.W);
-  params.K = int(p.K), params.P = int(p.P()), params.Q = int(p.Q());
-  params.R = int(p.R), params.S = int(p.S);
-  params.groups = int(p.groups);
-  // Where there is one output, or one tap, they are not asked for, and may not fit an int.
-  params.stride_h = p.P() == 1 ? 1 : int(p.stride_h);
-  params.stride_w = p.Q() == 1 ? 1 : int(p.stride_w);
-  params.pad_top = int(p.pad_top), params.pad_left = int(p.pad_left);
-  params.dilation_h = p.R == 1 ? 1 : int(p.dilation_h);
-  params.dilation_w = p.S == 1 ? 1 : int(p.dilation_w);
-  params.pixels = int(p.N * p.P() * p.Q());
+  HopperParams params = sizes_of(p);
   params.tiles = int(t.tiles), params.blocks = int(t.blocks);
   params.steps = int(t.steps), params.splits = int(t.splits);
   params.items = int(t.tiles * t.blocks * p.groups * t.splits);
@@ -231,6 +219,22 @@ Kind kind_of(const ConvProblem& p) {
   return p.precision == Precision::tf32 ? Kind::tf32 : Kind::f32;
 }
 
+HopperParams sizes_of(const ConvProblem& p) {
+  HopperParams params{};
+  params.N = int(p.N), params.C = int(p.C), params.H = int(p.H), params.W = int(p.W);
+  params.K = int(p.K), params.P = int(p.P()), params.Q = int(p.Q());
+  params.R = int(p.R), params.S = int(p.S);
+  params.groups = int(p.groups);
+  // Where there is one output, or one tap, they are not asked for, and may not fit an int.
+  params.stride_h = p.P() == 1 ? 1 : int(p.stride_h);
+  params.stride_w = p.Q() == 1 ? 1 : int(p.stride_w);
+  params.pad_top = int(p.pad_top), params.pad_left = int(p.pad_left);
+  params.dilation_h = p.R == 1 ? 1 : int(p.dilation_h);
+  params.dilation_w = p.S == 1 ? 1 : int(p.dilation_w);
+  params.pixels = int(p.N * p.P() * p.Q());
+  return params;
+}
+
 // The instruction has a register for each sum of a thread: too many to be written down for each
 // width.
 std::string wgmma_text(Kind kind, int columns) {
@@ -262,8 +266,8 @@ std::string refusal(const ConvProblem& p) {
   if (p.R > kMaxTaps || p.S > kMaxTaps)
     return fmt::format("the kernel is {} x {}, but at most {} x {} are done", p.R, p.S, kMaxTaps,
                        kMaxTaps);
-  if (p.x_elements() >= kMaxInt || p.N * p.P() * p.Q() >= kMaxInt ||
-      p.N * p.P() * p.Q() / 64 * p.K >= kMaxInt)
+  if (p.x_elements() >= kMaxOffset || p.N * p.P() * p.Q() >= kMaxOffset ||
+      p.N * p.P() * p.Q() / 64 * p.K >= kMaxOffset)
     return "the tensors are too large for offsets of 31 bits";
   return {};
 }
@@ -287,6 +291,7 @@ Recipe recipe(const ConvProblem& p, std::uint32_t multiprocessors) {
     recipe.macros["PRODUCER_REGISTERS"] = "72", recipe.macros["CONSUMER_REGISTERS"] = "216";
   if (t.shape.consumers == 1 && t.shape.blocks == 2)
     recipe.macros["PRODUCER_REGISTERS"] = "80", recipe.macros["CONSUMER_REGISTERS"] = "176";
+  recipe.files = {"units.cuh", "places.cuh", "conv.cu", "ends.cu"};
   recipe.prelude = wgmma_text(kind, t.shape.columns);
   recipe.params = params_of(p, t);
   recipe.threads = std::uint32_t(128 * (t.shape.consumers + 1));

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the kernels of conv.cu do one problem: the tile, where its inputs come from, how many parts
-// the reduction has. Plain arithmetic, for which no GPU is needed.
+// What a kernel here needs for one problem, and how those of conv.cu do it: the tile, where its
+// inputs come from, how many parts the reduction has. Plain arithmetic, for which no GPU is needed.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "cuda/hopper/params.h"
 #include "gpu/runtime.h"
@@ -18,10 +19,17 @@ enum class Kind : int { f16, bf16, tf32, f32 };
 
 Kind kind_of(const ConvProblem& problem);
 
+/// Offsets are below it.
+inline constexpr std::int64_t kMaxOffset = (std::int64_t(1) << 31) - (1 << 16);
+
+/// The problem's own sizes; the rest is zero.
+HopperParams sizes_of(const ConvProblem& problem);
+
 struct Recipe {
-  gpu::Macros macros;     ///< of conv.cu, without BIAS and ACTIVATION
-  std::string prelude;    ///< the text that goes before it
-  HopperParams params{};  ///< without the alignments
+  std::vector<const char*> files;  ///< of the kernels, after params.h and numbers.cuh
+  std::string prelude;             ///< the text that goes before them
+  gpu::Macros macros;              ///< without BIAS and ACTIVATION
+  HopperParams params{};           ///< without the alignments
   std::uint32_t threads = 0;
   std::uint32_t groups = 0;       ///< thread blocks
   std::size_t shared_bytes = 0;   ///< of a thread block, dynamic

@@ -1,18 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Numbers, shared memory and its barriers, as the kernels of conv.cu use them: what is PTX, not
-// C++. Macros: see conv.cu.
-#define FN static __device__ __forceinline__
-
-typedef unsigned int word;
-typedef unsigned long long wide;
-
-#if KIND < 2
-typedef unsigned short elem;  // the bits of a half or bfloat
-enum { SIZE = 2 };
-#else
-typedef float elem;
-enum { SIZE = 4 };
-#endif
+// Shared memory and its barriers, as the kernels of conv.cu use them: what is PTX, not C++. Macros:
+// see conv.cu.
 #if PARTIAL || KIND >= 2
 typedef float out_elem;
 enum { OUT_SIZE = 4 };
@@ -39,45 +27,6 @@ enum {
                                                      : 32 / OUT_SIZE,
   SCRATCH_BYTES = 16 * 128,  // of a warp
 };
-
-FN float float_of(word bits) { return __uint_as_float(bits); }
-FN word bits_of(float v) { return __float_as_uint(v); }
-
-FN bool is_finite(float v) { return (bits_of(v) & 0x7F800000u) != 0x7F800000u; }
-
-FN float to_float(elem v) {
-#if KIND == 0
-  float f;
-  asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(v));
-  return f;
-#elif KIND == 1
-  return float_of(word(v) << 16);
-#else
-  return v;
-#endif
-}
-
-FN word two_halves(float low, float high) {
-  word v = 0;
-#if KIND == 0
-  asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(v) : "f"(high), "f"(low));
-#elif KIND == 1
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(v) : "f"(high), "f"(low));
-#endif
-  return v;
-}
-
-// The nearest tf32, ties away from zero. Infinities and NaN stay; what lies within half a step of
-// the largest float becomes infinite.
-FN float upper(float v) {
-#if KIND >= 2
-  word bits;
-  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(v));
-  return float_of(bits & 0xFFFFE000u);
-#else
-  return v;
-#endif
-}
 
 FN word shared_address(const void* p) { return word(__cvta_generic_to_shared(p)); }
 
