@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "bench/stats.h"
@@ -51,12 +52,21 @@ class CaseRunner {
     return options_.time && (device_.info().timed || options_.force_time);
   }
 
+  static double least_estimate(const std::vector<Candidate>& all) {
+    double least = HUGE_VAL;
+    for (const Candidate& c : all)
+      if (c.row->implementation == Implementation::optimized && c.refusal.empty())
+        least = std::min(least, c.cost);
+    return least;
+  }
+
   /// One candidate a role at least, so that a role that no kernel fills still has its row.
   std::vector<Candidate> wanted_candidates() const {
     auto roles = options_.implementations;
     if (roles.empty())
       roles = {Implementation::basic, Implementation::optimized, Implementation::vendor};
-    const auto all = explain(device_, case_.problem, options_.wisdom);
+    const auto all = explain(device_, case_.problem, options_.wisdom, options_.shipped);
+    const double most = options_.within * least_estimate(all);
     std::vector<Candidate> wanted;
     for (Implementation role : roles) {
       const std::size_t before = wanted.size();
@@ -71,7 +81,9 @@ class CaseRunner {
         const bool every =
             options_.every_kernel || role == Implementation::vendor || !options_.kernel.empty();
         const bool runs = every || c.chosen;
-        if (runs && (!options_.wanted || options_.wanted(c))) wanted.push_back(c);
+        const bool dear = options_.within > 0 && role == Implementation::optimized &&
+                          !(std::isfinite(c.cost) && c.cost <= most);
+        if (runs && !dear) wanted.push_back(c);
       }
       if (wanted.size() == before && refused) wanted.push_back(*refused);
     }
@@ -109,7 +121,7 @@ class CaseRunner {
   void verify_all(const std::vector<Candidate>& candidates) {
     operands_ = std::make_unique<Operands>(device_, case_.problem);
     queue_ = device_.make_queue();
-    Checks checks(case_.problem);
+    Checks checks(case_.problem, options_.effort);
     for (std::size_t i = 0; i < candidates.size() && !interrupted(); ++i) {
       const KernelRow& kernel = *candidates[i].row;
       tick_(0.3 * double(i) / double(candidates.size()), fmt::format("verifying {}", kernel.name));

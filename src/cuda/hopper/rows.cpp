@@ -11,11 +11,11 @@
 #include <string_view>
 #include <utility>
 
+#include "core/embedded.h"
 #include "cuda/compiler.h"
 #include "cuda/runtime.h"
 #include "gpu/conv.h"
 #include "metalconv/error.h"
-#include "msl/embedded.h"
 
 namespace metalconv::cuda::hopper {
 
