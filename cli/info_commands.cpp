@@ -62,7 +62,11 @@ void print_explanation(Device& device, const ConvProblem& p, const Wisdom& wisdo
   fmt::print("{}\n", to_text(p));
   fmt::print("  output {}x{}x{}x{}, {:.4g} GFLOP direct, {:.4g} MB at least\n", p.N, p.K, p.P(),
              p.Q(), p.flops() * 1e-9, p.min_bytes() * 1e-6);
-  fmt::print("On {} ({}):\n", device.info().name, device.info().model);
+  const DeviceInfo& info = device.info();
+  const auto basis = info.facts.find("estimates");
+  fmt::print("On {} ({}){}{}:\n", info.name, info.model,
+             basis == info.facts.end() ? "" : ", estimates by ",
+             basis == info.facts.end() ? "" : basis->second);
   for (const Candidate& c : explain(device, p, &wisdom, shipped)) {
     fmt::print("  {:9} {:13} {}\n", to_string(c.row->implementation), c.row->name, verdict_text(c));
     if (c.chosen && c.row->implementation == Implementation::optimized) {

@@ -68,7 +68,7 @@ struct ConvKernel {
   std::function<double(const ConvProblem&)> executed_flops;
   /// Empty, or why not, in words; null: everything.
   std::function<std::string(const ConvProblem&, const Limits&)> supports;
-  std::function<double(const ConvProblem&)> cost;
+  std::function<double(const ConvProblem&, const Rates&)> cost;
   std::function<Recipe(const ConvProblem&, const Limits&)> recipe;
 };
 
@@ -101,8 +101,7 @@ Extent spread(std::int64_t groups);
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-/// Seconds on a nominal GPU (10 TFLOP/s, 300 GB/s), which only order the rows: arithmetic at
-/// `efficiency` of the peak beside the fewest bytes.
-double nominal_seconds(const ConvProblem& problem, double efficiency);
+/// Arithmetic at `efficiency` of the peak beside the fewest bytes.
+double estimated_seconds(const ConvProblem& problem, double efficiency, const Rates& rates);
 
 }  // namespace metalconv::gpu

@@ -228,11 +228,11 @@ RoofProbe roof(const Modules& modules, Kind kind, std::uint32_t multiprocessors)
   return {names[int(kind)], "wgmma, 64 x 256", 0, work, run};
 }
 
-/// Half of what nominal_seconds() says: these were measured where others are estimated.
+/// Half of what estimated_seconds() says: these were measured where others are estimated.
 double cost(const ConvProblem& p) {
   const Kind kind = kind_of(p);
   const double efficiency = kind == Kind::f32 ? 2 : kind == Kind::tf32 ? 12 : 24;
-  return 0.5 * gpu::nominal_seconds(p, efficiency);
+  return 0.5 * gpu::estimated_seconds(p, efficiency, {});
 }
 
 KernelRow row(const char* name, const char* summary, bool f32,
