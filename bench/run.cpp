@@ -2,6 +2,8 @@
 #include "bench/run.h"
 
 #include <fmt/format.h>
+#include <tbb/blocked_range.h>
+#include <tbb/parallel_for.h>
 
 #include <algorithm>
 #include <cmath>
@@ -28,6 +30,17 @@ class CaseRunner {
   CaseRunner(Device& device, const Case& c, const RunOptions& options,
              std::function<bool(double, std::string)> tick)
       : device_(device), case_(c), options_(options), tick_(std::move(tick)) {}
+
+  /// Makes the plans that run() will make, so that the device has their kernels by then.
+  void compile() const {
+    for (const Candidate& c : wanted_candidates()) {
+      if (!c.refusal.empty() || interrupted()) continue;
+      try {
+        make_plan(device_, case_.problem, {c.row->implementation, c.row->name});
+      } catch (const Error&) {  // run() reports it
+      }
+    }
+  }
 
   /// Empty when the run was interrupted before the problem was complete.
   std::vector<Row> run() {
@@ -238,6 +251,7 @@ class Runner {
   void run(Device& device) {
     const bool timed =
         options_.time && !workload_.cases.empty() && (device.info().timed || options_.force_time);
+    if (options_.compile_ahead) compile(device);
     std::vector<Roof> roofs;
     if (timed) roofs = roofs_of(device);
     const std::size_t first = result_.rows.size();
@@ -271,6 +285,15 @@ class Runner {
       if (options_.progress) options_.progress(progress_);
       return !interrupted();
     };
+  }
+
+  void compile(Device& device) {
+    tick_for(device.info().name)(0, "compiling kernels");
+    const tbb::blocked_range<std::size_t> all(0, workload_.cases.size());
+    tbb::parallel_for(all, [&](const auto& range) {
+      for (std::size_t i = range.begin(); i != range.end(); ++i)
+        CaseRunner(device, workload_.cases[i], options_, nullptr).compile();
+    });
   }
 
   std::vector<Roof> roofs_of(Device& device) {

@@ -32,6 +32,7 @@ struct RunOptions {
   /// Of the optimized rows that would run, only those whose estimate is at most this times the
   /// least of them, and finite; 0: all of them.
   double within = 0;
+  bool compile_ahead = false;  ///< every kernel, on all processors, before the first problem
   /// Of a whole verification's comparisons, the part that is made: see make_check.
   double effort = 1;
   const Wisdom* wisdom = nullptr;                       ///< what the planner may go by; may be null

@@ -64,6 +64,7 @@ void set_for_tuning(RunOptions* options) {
   options->implementations = {Implementation::optimized};
   options->every_kernel = true;
   options->within = 4;
+  options->compile_ahead = true;
   options->effort = 1.0 / 16;
 }
 

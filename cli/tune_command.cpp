@@ -39,9 +39,9 @@ std::string noise_text(const bench::Result& result, const std::vector<std::strin
     if (row.time_us) widths.push_back(100 * bench::relative_half_width(*row.time_us));
   if (widths.empty()) return "nothing was timed";
   std::sort(widths.begin(), widths.end());
-  std::string text = fmt::format("95 % intervals of +-{:.1f} % in the median, +-{:.1f} % at most",
+  std::string text = fmt::format("95 % intervals of +-{:.1f} % in the median, +-{:.1f} % at most.",
                                  widths[widths.size() / 2], widths.back());
-  for (const std::string& warning : warnings) text += ". " + warning;
+  for (const std::string& warning : warnings) text += " " + warning;
   return text;
 }
 

@@ -9,6 +9,8 @@
 
 #include <filesystem>
 #include <limits>
+#include <mutex>
+#include <set>
 
 #include "bench/tune.h"
 #include "cli/commands.h"
@@ -17,6 +19,7 @@
 #include "cli/wisdom_file.h"
 #include "conv_cases.h"
 #include "core/files.h"
+#include "core/registry.h"
 #include "expect_error.h"
 #include "fake_result.h"
 #include "metalconv/plan.h"
@@ -630,6 +633,32 @@ class Repeated final : public PreparedConv {
   std::unique_ptr<const PreparedConv> base_;
   int times_;
 };
+
+/// Kernels are compiled before the first problem; what then fails is reported where it runs.
+TEST(Tune, MakesItsPlansAhead) {
+  FakeDevice fake(device());
+  std::vector<std::string> order;
+  std::mutex mutex;
+  KernelRow row = *device().registry().find(Implementation::optimized, "general");
+  row.make = [&, make = row.make](const ConvProblem& p) {
+    const std::lock_guard lock(mutex);
+    order.push_back(to_text(p));
+    if (p.K == 7) throw Error(ErrorCode::device, "does not compile");
+    return make(p);
+  };
+  fake.add(row);
+  bench::RunOptions options;
+  bench::set_for_tuning(&options);
+  options.time = false;
+  const std::vector<std::string> problems{"1x3x8x8,k4,3x3", "1x3x8x8,k5,3x3", "1x3x8x8,k7,3x3"};
+  const bench::Result result = bench::run({&fake}, bench::select(problems, {}), options);
+  ASSERT_EQ(order.size(), 6u);
+  const std::set<std::string> ahead(order.begin(), order.begin() + 3);
+  EXPECT_EQ(ahead.size(), 3u) << "all of them, once";
+  ASSERT_EQ(result.rows.size(), 3u);
+  EXPECT_EQ(result.rows[1].verdict, bench::Verdict::ok) << result.rows[1].reason;
+  EXPECT_EQ(result.rows[2].reason, "does not compile");
+}
 
 TEST(Tune, LeavesOutWhatItsEstimateSaysIsHopeless) {
   FakeDevice fake(device());

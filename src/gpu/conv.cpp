@@ -153,10 +153,8 @@ class GpuConv final : public PreparedConv {
 }  // namespace
 
 const Kernel& KernelCache::get(const KernelKey& key) {
-  const std::lock_guard lock(mutex_);
-  auto& kernel = kernels_[key];
-  if (!kernel) kernel = runtime_.compile(kernel_source(key.file), key.kernel, key.macros);
-  return *kernel;
+  return kernels_.get(
+      key, [&] { return runtime_.compile(kernel_source(key.file), key.kernel, key.macros); });
 }
 
 KernelRow make_row(const ConvKernel& kernel, Runtime& runtime, KernelCache& cache) {

@@ -5,14 +5,13 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "core/registry.h"
+#include "gpu/once.h"
 #include "gpu/runtime.h"
 #include "kernels/params.h"
 
@@ -28,7 +27,7 @@ struct KernelKey {
   }
 };
 
-/// Keeps what it has compiled. Threads that ask at once wait for each other.
+/// Keeps what it has compiled.
 class KernelCache {
  public:
   explicit KernelCache(Runtime& runtime) : runtime_(runtime) {}
@@ -37,8 +36,7 @@ class KernelCache {
 
  private:
   Runtime& runtime_;
-  std::mutex mutex_;
-  std::map<KernelKey, std::unique_ptr<const Kernel>> kernels_;
+  Once<KernelKey, const Kernel> kernels_;
 };
 
 /// How a kernel does one problem. Its arguments are x, packed weights, bias, y, ConvParams, as

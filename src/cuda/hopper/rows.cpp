@@ -5,7 +5,6 @@
 
 #include <array>
 #include <initializer_list>
-#include <map>
 #include <mutex>
 #include <span>
 #include <string_view>
@@ -15,6 +14,7 @@
 #include "cuda/compiler.h"
 #include "cuda/runtime.h"
 #include "gpu/conv.h"
+#include "gpu/once.h"
 #include "metalconv/error.h"
 
 namespace metalconv::cuda::hopper {
@@ -74,6 +74,7 @@ class ConvModule {
 
   /// As much dynamic shared memory for `conv`, or more.
   void allow(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
     if (bytes <= allowed_) return;
     module_.allow(conv, bytes);
     allowed_ = bytes;
@@ -81,27 +82,27 @@ class ConvModule {
 
  private:
   Module module_;
+  std::mutex mutex_;
   std::size_t allowed_ = 0;
 
  public:
   const Handle conv, pack, split;
 };
 
-/// Keeps what it has compiled. Threads that ask at once wait for each other.
+/// Keeps what it has compiled.
 class Modules {
  public:
   Modules(SharedContext context, const Places& places)
       : context_(std::move(context)), compiler_(places, context_->driver_version()) {}
 
   const ConvModule& get(const Recipe& recipe, const ConvProblem& problem) {
-    const std::lock_guard lock(mutex_);
     const gpu::Macros key = macros(recipe, problem);
-    auto& module = modules_[key];
-    if (!module)
-      module = std::make_unique<ConvModule>(
+    ConvModule& module = modules_.get(key, [&] {
+      return std::make_unique<ConvModule>(
           context_, compiler_.compile(source(recipe), key, kCapability, true));
-    module->allow(recipe.shared_bytes);
-    return *module;
+    });
+    module.allow(recipe.shared_bytes);
+    return module;
   }
   std::shared_ptr<const Module> compile(const gpu::Source& text, const gpu::Macros& all) const {
     return std::make_shared<const Module>(context_,
@@ -112,8 +113,7 @@ class Modules {
  private:
   SharedContext context_;
   Compiler compiler_;
-  std::mutex mutex_;
-  std::map<gpu::Macros, std::unique_ptr<ConvModule>> modules_;
+  gpu::Once<gpu::Macros, ConvModule> modules_;
 };
 
 bool aligned(const Memory& memory, std::size_t bytes) {
