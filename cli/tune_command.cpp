@@ -27,6 +27,7 @@ namespace {
 void save(const std::string& path, const std::vector<bench::Tuned>& choices) {
   LoadedWisdom loaded = load_wisdom(path);
   bench::record(choices, &loaded.wisdom);
+  loaded.wisdom.set_provenance({});  // it is of several runs now
   const std::string kept = save_wisdom(path, loaded.wisdom);
   if (!loaded.warning.empty()) fmt::print(stderr, "metalconv: {}\n", loaded.warning);
   if (!kept.empty()) fmt::print(stderr, "metalconv: it is kept as {}\n", kept);

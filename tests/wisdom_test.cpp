@@ -150,6 +150,9 @@ TEST(Wisdom, RefusesDamagedTexts) {
        "provenance is number, but must be an object"},
       {R"({"format": "metalconv wisdom", "version": 1, "provenance": {"a": 1}, "entries": []})",
        "a of provenance is number, but must be a string"},
+      {R"({"format": "metalconv wisdom", "version": 1, "provenance": {"a": ")" +
+           std::string(65536, 'a') + R"("}, "entries": []})",
+       "provenance has 65544 bytes, but may have at most 65536"},
       {std::string(100000, '['), "parse error"},
       {std::string(Wisdom::kMaxBytes + 1, ' '), "the text has 4194305 bytes, but may have at most"},
   };

@@ -44,6 +44,7 @@ class Wisdom {
   static constexpr int kVersion = 1;
   static constexpr std::size_t kMaxEntries = 4096;                ///< the oldest go first
   static constexpr std::size_t kMaxBytes = std::size_t(4) << 20;  ///< of the file
+  static constexpr std::size_t kMaxProvenanceBytes = 65536;       ///< of them, as JSON
 
   /// Takes the place of what was known of the same machine and problem; the oldest entry goes when
   /// there are more than kMaxEntries. Throws Error{invalid_argument} for an empty machine or

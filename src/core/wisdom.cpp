@@ -98,6 +98,9 @@ std::map<std::string, std::string> texts_at(const Json& object, const char* key)
   const Json& value = object.at(key);
   if (!value.is_object())
     fail(fmt::format("{} is {}, but must be an object", key, value.type_name()));
+  if (const std::size_t bytes = dump(value).size(); bytes > Wisdom::kMaxProvenanceBytes)
+    fail(fmt::format("{} has {} bytes, but may have at most {}", key, bytes,
+                     Wisdom::kMaxProvenanceBytes));
   for (const auto& item : value.items())
     texts[item.key()] = text_at(value, key, item.key().c_str());
   return texts;
