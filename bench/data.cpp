@@ -113,13 +113,13 @@ void add_random(const Shape& s, int count, std::mt19937_64* random, std::vector<
     points->push_back(s.point(below(s.c.N), below(s.c.K), below(s.P), below(s.Q)));
 }
 
-void choose_points(const ConvProblem& problem, std::uint64_t seed, Check* check) {
+void choose_points(const ConvProblem& problem, std::uint64_t seed, double effort, Check* check) {
   const Shape s(problem);
   if (problem.y_elements() == 0) {
     check->coverage = "the output is empty";
     return;
   }
-  if (double(problem.y_elements()) * s.taps() <= kWholeCost) {
+  if (double(problem.y_elements()) * s.taps() <= effort * kWholeCost) {
     check->points = every_output(s);
     check->coverage = "every output";
     return;
@@ -129,8 +129,8 @@ void choose_points(const ConvProblem& problem, std::uint64_t seed, Check* check)
       double(problem.N) * double(problem.K) *
       (double(s.P) * double(s.Q) -
        double(std::max<int64_t>(s.P - 4, 0)) * double(std::max<int64_t>(s.Q - 4, 0)));
-  const auto step =
-      int64_t(std::clamp(border_outputs * s.taps() / kBorderCost, 1.0, double(problem.K)));
+  const double cost = border_outputs * s.taps() / (effort * kBorderCost);
+  const auto step = int64_t(std::clamp(cost, 1.0, double(problem.K)));
   add_borders(s, step, &check->points);
   add_tiles(s, &random, &check->points);
   add_random(s, 4096, &random, &check->points);
@@ -168,9 +168,9 @@ Data make_data(const ConvProblem& p, DataMode mode, std::uint64_t seed) {
           fill(p.dtype, bias_elements, integers(seed + 2, x_most))};
 }
 
-Check make_check(const ConvProblem& problem, DataMode mode, std::uint64_t seed) {
+Check make_check(const ConvProblem& problem, DataMode mode, std::uint64_t seed, double effort) {
   Check check{mode, make_data(problem, mode, seed), {}, {}};
-  choose_points(problem, seed, &check);
+  choose_points(problem, seed, effort, &check);
   const auto by_place = [](const Point& a, const Point& b) { return a.offset < b.offset; };
   if (!std::is_sorted(check.points.begin(), check.points.end(), by_place))
     std::sort(check.points.begin(), check.points.end(), by_place);

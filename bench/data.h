@@ -42,7 +42,8 @@ struct Check {
 
 /// Every output where that costs under 2^28 multiply-adds; else every border output, one random
 /// output in each tile of 8 channels x 8 rows x 16 columns, and 4096 random ones, with the borders
-/// thinned by whole channels when they alone cost more than 2^30.
-Check make_check(const ConvProblem& problem, DataMode mode, std::uint64_t seed = 1);
+/// thinned by whole channels when they alone cost more than 2^30. Both costs times `effort`.
+Check make_check(const ConvProblem& problem, DataMode mode, std::uint64_t seed = 1,
+                 double effort = 1);
 
 }  // namespace metalconv::bench

@@ -2,8 +2,11 @@
 #include "bench/run.h"
 
 #include <fmt/format.h>
+#include <tbb/blocked_range.h>
+#include <tbb/parallel_for.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "bench/stats.h"
@@ -28,6 +31,17 @@ class CaseRunner {
              std::function<bool(double, std::string)> tick)
       : device_(device), case_(c), options_(options), tick_(std::move(tick)) {}
 
+  /// Makes the plans that run() will make, so that the device has their kernels by then.
+  void compile() const {
+    for (const Candidate& c : wanted_candidates()) {
+      if (!c.refusal.empty() || interrupted()) continue;
+      try {
+        make_plan(device_, case_.problem, {c.row->implementation, c.row->name});
+      } catch (const Error&) {  // run() reports it
+      }
+    }
+  }
+
   /// Empty when the run was interrupted before the problem was complete.
   std::vector<Row> run() {
     const auto candidates = wanted_candidates();
@@ -51,12 +65,21 @@ class CaseRunner {
     return options_.time && (device_.info().timed || options_.force_time);
   }
 
+  static double least_estimate(const std::vector<Candidate>& all) {
+    double least = HUGE_VAL;
+    for (const Candidate& c : all)
+      if (c.row->implementation == Implementation::optimized && c.refusal.empty())
+        least = std::min(least, c.cost);
+    return least;
+  }
+
   /// One candidate a role at least, so that a role that no kernel fills still has its row.
   std::vector<Candidate> wanted_candidates() const {
     auto roles = options_.implementations;
     if (roles.empty())
       roles = {Implementation::basic, Implementation::optimized, Implementation::vendor};
-    const auto all = explain(device_, case_.problem, options_.wisdom);
+    const auto all = explain(device_, case_.problem, options_.wisdom, options_.shipped);
+    const double most = options_.within * least_estimate(all);
     std::vector<Candidate> wanted;
     for (Implementation role : roles) {
       const std::size_t before = wanted.size();
@@ -71,7 +94,9 @@ class CaseRunner {
         const bool every =
             options_.every_kernel || role == Implementation::vendor || !options_.kernel.empty();
         const bool runs = every || c.chosen;
-        if (runs && (!options_.wanted || options_.wanted(c))) wanted.push_back(c);
+        const bool dear = options_.within > 0 && role == Implementation::optimized &&
+                          !(std::isfinite(c.cost) && c.cost <= most);
+        if (runs && !dear) wanted.push_back(c);
       }
       if (wanted.size() == before && refused) wanted.push_back(*refused);
     }
@@ -109,7 +134,7 @@ class CaseRunner {
   void verify_all(const std::vector<Candidate>& candidates) {
     operands_ = std::make_unique<Operands>(device_, case_.problem);
     queue_ = device_.make_queue();
-    Checks checks(case_.problem);
+    Checks checks(case_.problem, options_.effort);
     for (std::size_t i = 0; i < candidates.size() && !interrupted(); ++i) {
       const KernelRow& kernel = *candidates[i].row;
       tick_(0.3 * double(i) / double(candidates.size()), fmt::format("verifying {}", kernel.name));
@@ -226,6 +251,7 @@ class Runner {
   void run(Device& device) {
     const bool timed =
         options_.time && !workload_.cases.empty() && (device.info().timed || options_.force_time);
+    if (options_.compile_ahead) compile(device);
     std::vector<Roof> roofs;
     if (timed) roofs = roofs_of(device);
     const std::size_t first = result_.rows.size();
@@ -259,6 +285,15 @@ class Runner {
       if (options_.progress) options_.progress(progress_);
       return !interrupted();
     };
+  }
+
+  void compile(Device& device) {
+    tick_for(device.info().name)(0, "compiling kernels");
+    const tbb::blocked_range<std::size_t> all(0, workload_.cases.size());
+    tbb::parallel_for(all, [&](const auto& range) {
+      for (std::size_t i = range.begin(); i != range.end(); ++i)
+        CaseRunner(device, workload_.cases[i], options_, nullptr).compile();
+    });
   }
 
   std::vector<Roof> roofs_of(Device& device) {

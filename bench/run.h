@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -28,10 +29,15 @@ struct RunOptions {
   std::vector<Implementation> implementations;
   std::string kernel;         ///< only rows of this name
   bool every_kernel = false;  ///< every applicable row, not only the planner's choice
-  /// Of the rows that would run, only these; null: all of them.
-  std::function<bool(const Candidate&)> wanted;
-  const Wisdom* wisdom = nullptr;  ///< what the planner may go by; may be null
-  std::string inject;              ///< a fault behind `optimized`; empty: none
+  /// Of the optimized rows that would run, only those whose estimate is at most this times the
+  /// least of them, and finite; 0: all of them.
+  double within = 0;
+  bool compile_ahead = false;  ///< every kernel, on all processors, before the first problem
+  /// Of a whole verification's comparisons, the part that is made: see make_check.
+  double effort = 1;
+  const Wisdom* wisdom = nullptr;                       ///< what the planner may go by; may be null
+  std::span<const Wisdom> shipped = shipped_choices();  ///< and after that
+  std::string inject;                                   ///< a fault behind `optimized`; empty: none
   std::string reproduce_flags;  ///< what a reproducer needs besides the problem, e.g. "--isa avx2"
   /// Try a vendor's kernel on a problem where a crash does no harm (a child process). Empty when it
   /// came back well, else what happened. Null: no trial.

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "bench/groups.h"
 #include "bench/text.h"
@@ -19,7 +18,7 @@ bool counts(const Row& row) { return is_timed(row) && !row.above_roof; }
 bool overlap(const Interval& a, const Interval& b) { return a.low <= b.high && b.low <= a.high; }
 
 std::string estimated_kernel(Device& device, const ConvProblem& problem) {
-  for (const Candidate& c : explain(device, problem))
+  for (const Candidate& c : explain(device, problem, nullptr, {}))
     if (c.chosen && c.row->implementation == Implementation::optimized) return c.row->name;
   return {};
 }
@@ -64,8 +63,9 @@ std::string estimate_text(const Tuned& t) {
 void set_for_tuning(RunOptions* options) {
   options->implementations = {Implementation::optimized};
   options->every_kernel = true;
-  // Infinite cost: only for those who name the kernel.
-  options->wanted = [](const Candidate& c) { return std::isfinite(c.cost); };
+  options->within = 4;
+  options->compile_ahead = true;
+  options->effort = 1.0 / 16;
 }
 
 std::optional<double> Tuned::gain_percent() const {
@@ -82,9 +82,9 @@ std::vector<Tuned> choices_of(const Result& result, const std::vector<Device*>& 
   return choices;
 }
 
-void record(const std::vector<Tuned>& choices, Wisdom* wisdom) {
+void record(const std::vector<Tuned>& choices, Wisdom* wisdom, MachineKey* key) {
   for (const Tuned& t : choices) {
-    WisdomEntry entry{machine_key(t.device->info()), to_text(t.problem), {}, {}};
+    WisdomEntry entry{key(t.device->info()), to_text(t.problem), {}, {}};
     if (!t.winner) {
       wisdom->forget(entry.machine, entry.problem);
       continue;

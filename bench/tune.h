@@ -13,7 +13,8 @@
 
 namespace metalconv::bench {
 
-/// Makes `options` those of a run that choices_of can read: every kernel that the planner may take.
+/// Makes `options` those of a run that choices_of can read: every kernel that the planner may take
+/// and whose estimate is not hopeless (4 times the least), verified on a part of the outputs.
 void set_for_tuning(RunOptions* options);
 
 /// What a run found for one problem on one device. Rows are the result's.
@@ -35,8 +36,10 @@ struct Tuned {
 /// In the order of the problems. `devices` are those that the run was on.
 std::vector<Tuned> choices_of(const Result& result, const std::vector<Device*>& devices);
 
-/// Records each winner, and forgets what was known of problems that have none.
-void record(const std::vector<Tuned>& choices, Wisdom* wisdom);
+using MachineKey = std::string(const DeviceInfo&);
+/// Records each winner under the `key` of its device, and forgets what was known of problems that
+/// have none.
+void record(const std::vector<Tuned>& choices, Wisdom* wisdom, MachineKey* key = machine_key);
 
 /// A line for each problem: the estimate's choice, the winner, their times and the gain.
 Table tuning_table(const std::vector<Tuned>& choices);

@@ -176,7 +176,7 @@ std::string run_mode(Subject& s, const Check& check, const Fault* fault, Verific
 
 const Check& Checks::get(DataMode mode) {
   auto& check = checks_[mode];
-  if (!check) check = std::make_unique<const Check>(make_check(problem_, mode));
+  if (!check) check = std::make_unique<const Check>(make_check(problem_, mode, 1, effort_));
   return *check;
 }
 

@@ -16,11 +16,13 @@ namespace metalconv::bench {
 /// The checks of one problem, made when a kernel first needs them and shared by all kernels.
 class Checks {
  public:
-  explicit Checks(const ConvProblem& problem) : problem_(problem) {}
+  explicit Checks(const ConvProblem& problem, double effort = 1)
+      : problem_(problem), effort_(effort) {}
   const Check& get(DataMode mode);
 
  private:
   ConvProblem problem_;
+  double effort_;
   std::map<DataMode, std::unique_ptr<const Check>> checks_;
 };
 

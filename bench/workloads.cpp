@@ -299,6 +299,11 @@ Workload select(const std::vector<std::string>& targets, const Axes& axes) {
            [](ConvProblem* p, DType v) { return p->dtype = v, std::string(to_string(v)); });
   multiply(&cases, axes.precision,
            [](ConvProblem* p, Precision v) { return p->precision = v, std::string(to_string(v)); });
+  // Halves have no tf32: in a list of precisions it is for f32 alone.
+  if (axes.precision.size() > 1)
+    std::erase_if(cases, [](const Case& c) {
+      return c.problem.precision == Precision::tf32 && c.problem.dtype != DType::f32;
+    });
   for (Case& c : cases) {
     c.problem.validate();
     if (c.name.empty() || c.name.front() == ',') c.name = to_text(c.problem);

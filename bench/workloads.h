@@ -37,7 +37,8 @@ struct Axes {
 };
 
 /// The cases for `targets`, each a workload name or a problem text, multiplied by `axes`. A kernel
-/// axis keeps "same" padding when the problem had it. Throws Error{invalid_argument}.
+/// axis keeps "same" padding when the problem had it; an axis of precisions gives halves no tf32.
+/// Throws Error{invalid_argument}.
 Workload select(const std::vector<std::string>& targets, const Axes& axes);
 
 }  // namespace metalconv::bench

@@ -195,13 +195,14 @@ Shape output_shape(const ConvProblem& p) {
 
 }  // namespace
 
-std::string convolve_files(Device& device, const ConvOptions& options, const Wisdom& wisdom) {
+std::string convolve_files(Device& device, const ConvOptions& options, const Wisdom& wisdom,
+                           std::span<const Wisdom> shipped) {
   const Implementation implementation = parse_implementation(options.implementation);
   Operands files(options);
   const ConvProblem stored = make_problem(options, files);
   const ConvProblem computed = computed_problem(device, stored, implementation);
   require_memory(device, stored, computed, 0);  // before a kernel is prepared
-  const Plan plan = make_plan(device, computed, {implementation, {}, &wisdom});
+  const Plan plan = make_plan(device, computed, {implementation, {}, &wisdom, shipped});
   require_memory(device, stored, computed,
                  double(plan.packed_bytes()) + double(plan.workspace_bytes()));
 
@@ -249,7 +250,8 @@ void add_conv_command(CLI::App& app) {
       "Sums are taken in f32. A device without an f16 kernel computes float16 files in f32\n"
       "and rounds y once, which is the same.");
   command->callback([o] {
-    fmt::print("{}\n", convolve_files(*open_device(o->device, o->cpu), o->conv, o->wisdom.read()));
+    fmt::print("{}\n", convolve_files(*open_device(o->device, o->cpu), o->conv, o->wisdom.read(),
+                                      o->wisdom.shipped()));
   });
 }
 

@@ -100,6 +100,7 @@ struct ImageCommand {
     const Wisdom known = wisdom.read();
     PlanOptions options;
     options.wisdom = &known;
+    options.shipped = wisdom.shipped();
     const image::Filtered result =
         feature_maps ? image::feature_sheet(*opened, picture, chosen.weights, tile, options)
                      : image::filter_picture(*opened, picture, chosen, stretch, options);

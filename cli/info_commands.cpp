@@ -13,6 +13,7 @@
 #include "bench/workloads.h"
 #include "cli/commands.h"
 #include "cli/devices.h"
+#include "cli/machine.h"
 #include "cli/options.h"
 #include "cli/trial.h"
 #include "cli/wisdom_file.h"
@@ -56,22 +57,18 @@ void print_problems(const std::vector<std::string>& targets) {
     fmt::print("{:13} {}\n", c.name, to_text(c.problem));
 }
 
-/// "CHOSEN by estimate, about 0.52 ms, measured 0.61 ms".
-std::string applicable_text(const Candidate& c) {
-  std::string text = c.chosen ? fmt::format("CHOSEN by {}, ", to_string(c.rule)) : "applies, ";
-  text += std::isinf(c.cost) ? "only when named" : fmt::format("about {:.3g} ms", c.cost * 1e3);
-  if (c.measured_us) text += fmt::format(", measured {:.3g} ms", *c.measured_us * 1e-3);
-  return text;
-}
-
-void print_explanation(Device& device, const ConvProblem& p, const Wisdom& wisdom) {
+void print_explanation(Device& device, const ConvProblem& p, const Wisdom& wisdom,
+                       std::span<const Wisdom> shipped) {
   fmt::print("{}\n", to_text(p));
   fmt::print("  output {}x{}x{}x{}, {:.4g} GFLOP direct, {:.4g} MB at least\n", p.N, p.K, p.P(),
              p.Q(), p.flops() * 1e-9, p.min_bytes() * 1e-6);
-  fmt::print("On {} ({}):\n", device.info().name, device.info().model);
-  for (const Candidate& c : explain(device, p, &wisdom)) {
-    const std::string verdict = c.refusal.empty() ? applicable_text(c) : "no: " + c.refusal;
-    fmt::print("  {:9} {:13} {}\n", to_string(c.row->implementation), c.row->name, verdict);
+  const DeviceInfo& info = device.info();
+  const auto basis = info.facts.find("estimates");
+  fmt::print("On {} ({}){}{}:\n", info.name, info.model,
+             basis == info.facts.end() ? "" : ", estimates by ",
+             basis == info.facts.end() ? "" : basis->second);
+  for (const Candidate& c : explain(device, p, &wisdom, shipped)) {
+    fmt::print("  {:9} {:13} {}\n", to_string(c.row->implementation), c.row->name, verdict_text(c));
     if (c.chosen && c.row->implementation == Implementation::optimized) {
       const Plan plan = make_plan(device, p, {c.row->implementation, c.row->name});
       fmt::print("  {:23} runs {}; packed weights {} bytes, workspace {} bytes\n", "",
@@ -81,6 +78,15 @@ void print_explanation(Device& device, const ConvProblem& p, const Wisdom& wisdo
 }
 
 }  // namespace
+
+std::string verdict_text(const Candidate& c) {
+  if (!c.refusal.empty()) return "no: " + c.refusal;
+  std::string text = c.chosen ? fmt::format("CHOSEN by {}, ", to_string(c.rule)) : "applies, ";
+  if (c.rule == ChoiceRule::shipped) text += measured_text(*c.wisdom) + ", ";
+  text += std::isinf(c.cost) ? "only when named" : fmt::format("about {:.3g} ms", c.cost * 1e3);
+  if (c.measured_us) text += fmt::format(", measured {:.3g} ms", *c.measured_us * 1e-3);
+  return text;
+}
 
 void add_devices_command(CLI::App& app) {
   auto cpu = std::make_shared<CpuOptions>();
@@ -113,7 +119,8 @@ void add_explain_command(CLI::App& app) {
   o->wisdom.add_to(*command);
   command->callback([o] {
     const ConvProblem problem = parse_problem(o->problem);
-    print_explanation(*open_device(o->device, o->cpu), problem, o->wisdom.read());
+    print_explanation(*open_device(o->device, o->cpu), problem, o->wisdom.read(),
+                      o->wisdom.shipped());
   });
 }
 
@@ -161,7 +168,7 @@ void add_commands(CLI::App& app, int argc, char** argv, int* status) {
   add_image_command(app, status);
   add_explain_command(app);
   add_ladder_command(app, status);
-  add_tune_command(app, status);
+  add_tune_command(app, argc, argv, status);
   add_devices_command(app);
   add_doctor_command(app, status);
   add_list_command(app);

@@ -8,7 +8,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
+#include <map>
 #include <sstream>
 #include <thread>
 
@@ -44,12 +46,13 @@ std::string compiler() {
 
 double processor_count() { return std::max(1u, std::thread::hardware_concurrency()); }
 
-/// True when the row is of the kernel that `wisdom` made the planner choose.
-bool is_measured_choice(const bench::Row& row, Device& device, const Wisdom& wisdom) {
-  const auto candidates = explain(device, row.problem, &wisdom);
-  return std::any_of(candidates.begin(), candidates.end(), [&](const Candidate& c) {
-    return c.chosen && c.rule == ChoiceRule::measurement && c.row->name == row.kernel;
-  });
+/// What made the planner choose the row's kernel; null when it was the estimate.
+const Wisdom* chosen_by(const bench::Row& row, Device& device, const Wisdom& wisdom,
+                        std::span<const Wisdom> shipped) {
+  for (const Candidate& c : explain(device, row.problem, &wisdom, shipped))
+    if (c.chosen && c.row->implementation == row.implementation && c.row->name == row.kernel)
+      return c.wisdom;
+  return nullptr;
 }
 
 }  // namespace
@@ -73,19 +76,50 @@ std::vector<std::pair<std::string, std::string>> machine_block(
 }
 
 void add_wisdom(const bench::Result& result, const std::vector<Device*>& devices,
-                const Wisdom& wisdom, std::vector<std::pair<std::string, std::string>>* block) {
-  if (wisdom.empty()) return;
-  int ours = 0, measured = 0;
+                const Wisdom& wisdom, std::span<const Wisdom> shipped,
+                std::vector<std::pair<std::string, std::string>>* block) {
+  int ours = 0;
+  std::map<const Wisdom*, int> chosen;
   for (const bench::Row& row : result.rows)
     for (Device* device : devices)
       if (row.implementation == Implementation::optimized && row.device == device->info().name) {
         ++ours;
-        measured += is_measured_choice(row, *device, wisdom) ? 1 : 0;
+        ++chosen[chosen_by(row, *device, wisdom, shipped)];
       }
-  if (measured > 0)
+  if (chosen[&wisdom] > 0)
     block->emplace_back("wisdom",
                         fmt::format("{} of {} optimized kernels were chosen by earlier measurement",
-                                    measured, ours));
+                                    chosen[&wisdom], ours));
+  for (const Wisdom& choices : shipped)
+    if (chosen[&choices] > 0)
+      block->emplace_back("shipped choices",
+                          fmt::format("{} of {} optimized kernels, {}", chosen[&choices], ours,
+                                      measured_text(choices)));
+}
+
+std::string measured_text(const Wisdom& shipped) {
+  const auto date = shipped.provenance().find("date");
+  return date == shipped.provenance().end() ? "measured" : "measured on " + date->second;
+}
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts{};
+  gmtime_r(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+std::string command_line(int argc, char** argv) {
+  std::string line = "metalconv";
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const bool plain =
+        !word.empty() && word.find_first_of(" \t\"'\\$&|;<>()*?") == std::string::npos;
+    line += plain ? " " + word : " '" + word + "'";
+  }
+  return line;
 }
 
 /// Zeros but for `own` where the system has no /proc/stat.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a report says of the machine that it ran on, and of what disturbed it.
+// What a report says of its run: the machine, when and how, and what disturbed it.
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,9 +18,18 @@ namespace metalconv::cli {
 std::vector<std::pair<std::string, std::string>> machine_block(
     const std::vector<std::unique_ptr<Device>>& devices);
 
-/// A line when `wisdom` chose kernels of `result`, a run on `devices` in which the planner chose.
+/// A line for `wisdom` and for each of `shipped` that chose kernels of `result`, a run on `devices`
+/// in which the planner chose.
 void add_wisdom(const bench::Result& result, const std::vector<Device*>& devices,
-                const Wisdom& wisdom, std::vector<std::pair<std::string, std::string>>* block);
+                const Wisdom& wisdom, std::span<const Wisdom> shipped,
+                std::vector<std::pair<std::string, std::string>>* block);
+/// "measured on 2026-11-26", or as much of it as the provenance says.
+std::string measured_text(const Wisdom& shipped);
+
+/// Of this moment: "2026-11-26T12:12:30Z".
+std::string utc_now();
+/// With quotes where a shell needs them.
+std::string command_line(int argc, char** argv);
 
 /// Watches the machine from its construction on.
 class NoiseWatch {

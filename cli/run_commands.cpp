@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <ctime>
 #include <filesystem>
 #include <memory>
 
@@ -73,27 +72,6 @@ struct Outputs {
   }
 };
 
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
-}
-
-/// The command line with quotes where a shell needs them.
-std::string command_line(int argc, char** argv) {
-  std::string line = "metalconv";
-  for (int i = 1; i < argc; ++i) {
-    const std::string word = argv[i];
-    const bool plain =
-        !word.empty() && word.find_first_of(" \t\"'\\$&|;<>()*?") == std::string::npos;
-    line += plain ? " " + word : " '" + word + "'";
-  }
-  return line;
-}
-
 struct RunCommand {
   DeviceChoice devices;
   TargetChoice targets;
@@ -114,6 +92,7 @@ struct RunCommand {
     options.reproduce_flags = devices.flags();
     const Wisdom known = wisdom.read();
     options.wisdom = &known;
+    options.shipped = wisdom.shipped();
     if (!no_trial) {
       options.try_vendor = [this](const ConvProblem& p, const KernelRow& row) {
         return try_in_child(devices.flags(), p, row.name);
@@ -130,7 +109,7 @@ struct RunCommand {
     result.seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     result.machine = machine_block(opened);
-    if (planner_chooses()) add_wisdom(result, pointers, known, &result.machine);
+    if (planner_chooses()) add_wisdom(result, pointers, known, options.shipped, &result.machine);
     if (options.time) result.warnings = noise.warnings(result);
     fmt::print("{}", bench::terminal_summary(result));
     outputs.write(result);

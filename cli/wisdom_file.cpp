@@ -34,25 +34,33 @@ std::string default_wisdom_path(const std::string& cache_home, const std::string
 
 void WisdomFile::add_to(CLI::App& app) {
   add_file_to(app);
-  app.add_flag("--no-wisdom", off_, "choose kernels by estimate, whatever was measured")
+  app.add_flag("--no-wisdom", off_,
+               "choose kernels by estimate, whatever was measured here or is shipped")
       ->excludes("--wisdom")
       ->group("Wisdom");
 }
 
 void WisdomFile::add_file_to(CLI::App& app) {
-  app.add_option("--wisdom", named_,
-                 "file of measured choices (default: $METALCONV_WISDOM, \"off\" for none, else "
-                 "metalconv/wisdom.json in the user's cache folder)")
+  app.add_option(
+         "--wisdom", named_,
+         "file of measured choices (default: $METALCONV_WISDOM, \"off\" for --no-wisdom, else "
+         "metalconv/wisdom.json in the user's cache folder)")
       ->type_name("FILE")
       ->group("Wisdom");
 }
 
+bool WisdomFile::is_off() const {
+  return off_ || (named_.empty() && environment("METALCONV_WISDOM") == "off");
+}
+
+std::span<const Wisdom> WisdomFile::shipped() const {
+  return is_off() ? std::span<const Wisdom>() : shipped_choices();
+}
+
 std::string WisdomFile::path() const {
-  if (off_) return {};
+  if (is_off()) return {};
   if (!named_.empty()) return named_;
-  std::string wanted = environment("METALCONV_WISDOM");
-  if (wanted == "off") return {};
-  if (!wanted.empty()) return wanted;
+  if (std::string wanted = environment("METALCONV_WISDOM"); !wanted.empty()) return wanted;
   return default_wisdom_path(environment("XDG_CACHE_HOME"), environment("HOME"), kIsMacos);
 }
 

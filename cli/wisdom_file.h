@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <span>
 #include <string>
 
 #include "metalconv/wisdom.h"
@@ -14,7 +15,8 @@ namespace metalconv::cli {
 std::string default_wisdom_path(const std::string& cache_home, const std::string& home,
                                 bool is_macos);
 
-/// --wisdom FILE, else $METALCONV_WISDOM ("off": none), else in the user's cache folder.
+/// --wisdom FILE, else $METALCONV_WISDOM, else in the user's cache folder. --no-wisdom and
+/// METALCONV_WISDOM=off leave every choice to the estimate: shipped choices are off, too.
 class WisdomFile {
  public:
   /// --wisdom and --no-wisdom, for commands that read it.
@@ -26,8 +28,12 @@ class WisdomFile {
   std::string path() const;
   /// What the file holds; warnings go to stderr.
   Wisdom read() const;
+  /// What comes with the library; empty when wisdom is off.
+  std::span<const Wisdom> shipped() const;
 
  private:
+  bool is_off() const;
+
   std::string named_;
   bool off_ = false;
 };

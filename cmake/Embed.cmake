@@ -6,7 +6,7 @@
 
 if(CMAKE_SCRIPT_MODE_FILE)  # the build step: cmake -D OUTPUT= -D FUNCTION= -D FILES= -P Embed.cmake
   string(REGEX MATCH "^(.+)::([^:]+)$" _ "${FUNCTION}")
-  set(text "#include <span>\n#include \"msl/embedded.h\"\n\nnamespace ${CMAKE_MATCH_1} {\n\n")
+  set(text "#include <span>\n#include \"core/embedded.h\"\n\nnamespace ${CMAKE_MATCH_1} {\n\n")
   string(APPEND text "std::span<const EmbeddedFile> ${CMAKE_MATCH_2}();\n\n")
   string(APPEND text "std::span<const EmbeddedFile> ${CMAKE_MATCH_2}() {\n")
   string(APPEND text "  static constexpr EmbeddedFile kFiles[] = {\n")

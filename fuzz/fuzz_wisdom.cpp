@@ -10,7 +10,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace metalconv;
   try {
     const Wisdom once = parse_wisdom({reinterpret_cast<const char*>(data), size});
-    if (parse_wisdom(to_text(once)).entries() != once.entries()) std::abort();
+    const Wisdom again = parse_wisdom(to_text(once));
+    if (again.entries() != once.entries() || again.provenance() != once.provenance()) std::abort();
   } catch (const Error&) {
   }
   return 0;

@@ -379,6 +379,9 @@ TEST_F(Command, UsageErrorsAreSentencesAndExit2) {
       {{"explain", "1x3x8x8,k4,3x3", "--no-wisdom", "--wisdom", "w.json"}, "--no-wisdom"},
       {{"tune"}, "there is no place for what is found: name a file with --wisdom"},
       {{"tune", "nope", "--wisdom", "/dev/null/w.json"}, "'nope' is neither a workload"},
+      {{"tune", "1x3x8x8,k4,3x3", "--wisdom", "w.json", "--output", "s.json"}, "--wisdom"},
+      {{"tune", "1x3x8x8,k4,3x3", "--device", "cpu,emulator", "--output", "s.json"},
+       "--output is for one device alone"},
       {{"tune", "1x3x8x8,k4,3x3", "--device", "cpu", "--wisdom", "/dev/null/w.json"},
        "the folder '/dev/null' cannot be made: "},
       {{"report", "/nope/a.json"}, "cannot read /nope/a.json: No such file or directory"},
@@ -430,8 +433,8 @@ TEST_F(Command, ExplainSaysWhatRunsAndWhyNot) {
 class Tune : public Command {
  protected:
   Tune() {
-    const Outcome outcome =
-        run_cpu({"tune", problem_, "--budget", "0.1", "--wisdom", path("w.json")});
+    const Outcome outcome = run_cpu(
+        {"tune", problem_, "--budget", "0.1", "--within", "1e9", "--wisdom", path("w.json")});
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     EXPECT_EQ(outcome.err, "");
     EXPECT_THAT(outcome.out, HasSubstr("wrote 1 choice to " + path("w.json")));
@@ -522,6 +525,20 @@ TEST_F(Tune, AddsToWhatIsThere) {
   const Json entries = Json::parse(read_file(path("w.json"))).at("entries");
   ASSERT_EQ(entries.size(), 3u);
   EXPECT_EQ(entries.at(0).dump(), first);
+}
+
+TEST_F(Tune, WritesChoicesToShip) {
+  EXPECT_THAT(run_cpu({"tune", problem_, "--budget", "0.05", "--output", path("s.json")}).out,
+              HasSubstr("wrote 1 choice to " + path("s.json")));
+  const Json json = Json::parse(read_file(path("s.json")));
+  const auto device = make_cpu_device({0, "", false});
+  EXPECT_EQ(json.at("entries").at(0).at("machine"), hardware_key(device->info()));
+  const Json& seen = json.at("provenance");
+  EXPECT_EQ(seen.at("device"), device->info().model);
+  EXPECT_THAT(seen.at("date").get<std::string>(), testing::MatchesRegex("20..-..-.."));
+  EXPECT_THAT(seen.at("command").get<std::string>(), HasSubstr("metalconv tune " + problem_));
+  EXPECT_THAT(seen.at("noise").get<std::string>(), HasSubstr("% in the median"));
+  EXPECT_THAT(seen.at("metalconv").get<std::string>(), HasSubstr("build"));
 }
 
 TEST_F(Tune, ADamagedFileIsIgnoredAndKept) {

@@ -24,9 +24,11 @@
 #include "cuda/session.h"
 #include "cuda/vendor.h"
 #include "fake_cuda/fake_cuda.h"
+#include "gpu/device.h"
 #include "metalconv/cuda.h"
 #include "metalconv/error.h"
 #include "metalconv/plan.h"
+#include "metalconv/wisdom.h"
 #include "msl/msl.h"
 
 // What NVIDIA's own libraries leave behind is not ours to mend.
@@ -435,6 +437,43 @@ TEST_F(CudaRuntimeTest, HopperHasRowsOfItsOwn) {
   EXPECT_THAT(refusal(2, "1x3x9x9,k64,3x3,p1,nhwc"), HasSubstr("dtype is f32"));
   EXPECT_THAT(refusal(2, "1x64x9x9,k64,3x3,p1,f16,nhwc"), HasSubstr("C is 64"));
   EXPECT_TRUE(parts.roofs);
+}
+
+/// Of choices for NVIDIA GPUs, those that `device` could not follow.
+std::vector<std::string> stale(const Wisdom& choices, const Device& device) {
+  std::vector<std::string> found;
+  for (const WisdomEntry& e : choices.entries()) {
+    if (!e.machine.starts_with("cuda, ")) continue;
+    const ConvProblem p = parse_problem(e.problem);
+    const KernelRow* row = device.registry().find(Implementation::optimized, e.kernel);
+    const std::string why = !row                           ? "there is no such kernel"
+                            : !row->refusal(p).empty()     ? row->refusal(p)
+                            : !std::isfinite(row->cost(p)) ? "it is only for those who name it"
+                                                           : "";
+    if (!why.empty()) found.push_back(fmt::format("{} for {}: {}", e.kernel, e.problem, why));
+  }
+  return found;
+}
+
+TEST_F(CudaRuntimeTest, ShippedChoicesAreOfKernelsThatDoTheProblem) {
+  gpu::DeviceParts made;
+  made.runtime = make_runtime(context_, kStandIn);
+  made.own = hopper::parts(context_, kStandIn, runtime_->limits()).rows;
+  const auto device = gpu::make_device(std::move(made));
+  for (const Wisdom& choices : shipped_choices())
+    EXPECT_THAT(stale(choices, *device), testing::IsEmpty());
+
+  Wisdom bad;
+  const auto add = [&](const char* problem, const char* kernel) {
+    bad.record({"cuda, Stand-in GPU", to_text(parse_problem(problem)), kernel, {{kernel, 1.0}}});
+  };
+  add("1x64x9x9,k64,3x3,p1,nhwc", "hopper_f32");  // this one is right
+  add("1x64x9x9,k64,3x3,p1", "hopper_f32");
+  add("1x64x9x9,k64,1x1", "gone");
+  add("1x3x9x9,k64,3x3", "ladder1");
+  EXPECT_THAT(stale(bad, *device),
+              ElementsAre(HasSubstr("layout is nchw"), HasSubstr("no such kernel"),
+                          HasSubstr("only for those who name it")));
 }
 
 TEST(CudaCompiler, TheRealOneTakesTheOptions) {

@@ -171,9 +171,9 @@ std::vector<gpu::KernelKey> kernel_keys(const std::vector<ConvProblem>& problems
     double least = HUGE_VAL;  // of those that the planner may choose
     for (const gpu::ConvKernel& kernel : gpu::conv_kernels())
       if (kernel.implementation == Implementation::optimized && takes(kernel, problem))
-        least = std::min(least, kernel.cost(problem));
+        least = std::min(least, kernel.cost(problem, {}));
     for (const gpu::ConvKernel& kernel : gpu::conv_kernels()) {
-      const double cost = kernel.cost(problem);
+      const double cost = kernel.cost(problem, {});
       const bool may_run =
           kernel.implementation == Implementation::basic || cost == least || cost == HUGE_VAL;
       if (!may_run || !takes(kernel, problem)) continue;

@@ -159,6 +159,12 @@ TEST_F(MetalStandin, CountsCores) {
   EXPECT_EQ(metal::make_runtime()->limits().compute_units, 1u);
 }
 
+TEST_F(MetalStandin, SaysWhatItsEstimatesAreBy) {
+  const auto gpu = metal::make_runtime();
+  EXPECT_THAT(gpu->info().facts.at("estimates"), HasSubstr("nominal GPU"));
+  EXPECT_EQ(gpu->limits().rates.flops, gpu::Rates{}.flops);
+}
+
 TEST_F(MetalStandin, ReportsAFailedCommandBuffer) {
   const auto gpu = metal::make_runtime();
   const auto queue = gpu->make_queue();

@@ -8,13 +8,16 @@
 
 #include <atomic>
 #include <barrier>
+#include <chrono>
 #include <functional>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "bench/data.h"
 #include "bench/subject.h"
 #include "conv_cases.h"
+#include "gpu/once.h"
 #include "metalconv/plan.h"
 
 namespace metalconv::test {
@@ -217,6 +220,41 @@ TEST(Threads, ComeFromACallersOwnArena) {
         tbb::simple_partitioner());
   });
   EXPECT_EQ(wrong, 0);
+}
+
+// ---- compiling
+
+TEST(Once, MakesOneThingOnce) {
+  gpu::Once<int, const int> things;
+  std::atomic<int> made{0};
+  const std::vector<std::function<void()>> bodies(kCallers, [&] {
+    EXPECT_EQ(things.get(1, [&] { return ++made, std::make_unique<const int>(7); }), 7);
+  });
+  together(bodies);
+  EXPECT_EQ(made, 1);
+}
+
+/// Each waits for the other to have begun, for ten seconds.
+TEST(Once, MakesDifferentThingsSideBySide) {
+  gpu::Once<int, const bool> things;
+  std::atomic<int> begun{0};
+  const auto other_began = [&] {
+    ++begun;
+    for (int i = 0; i < 1000 && begun < 2; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return std::make_unique<const bool>(begun == 2);
+  };
+  std::vector<std::function<void()>> bodies;
+  for (const int key : {1, 2})
+    bodies.push_back([&, key] { EXPECT_TRUE(things.get(key, other_began)); });
+  together(bodies);
+}
+
+TEST(Once, AfterAFailureTheNextTriesAgain) {
+  gpu::Once<int, const int> things;
+  const auto fails = []() -> std::unique_ptr<const int> { throw std::runtime_error("no"); };
+  EXPECT_THROW(things.get(1, fails), std::runtime_error);
+  EXPECT_EQ(things.get(1, [] { return std::make_unique<const int>(3); }), 3);
 }
 
 }  // namespace

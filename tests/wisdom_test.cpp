@@ -9,12 +9,17 @@
 
 #include <filesystem>
 #include <limits>
+#include <mutex>
+#include <set>
 
 #include "bench/tune.h"
+#include "cli/commands.h"
 #include "cli/ending.h"
+#include "cli/machine.h"
 #include "cli/wisdom_file.h"
 #include "conv_cases.h"
 #include "core/files.h"
+#include "core/registry.h"
 #include "expect_error.h"
 #include "fake_result.h"
 #include "metalconv/plan.h"
@@ -47,6 +52,16 @@ TEST(Wisdom, ComesBackFromItsText) {
   EXPECT_EQ(to_text(parse_wisdom(text)), text);
   EXPECT_THAT(text, StartsWith(kHead));
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 4) << "one line an entry: " << text;
+}
+
+TEST(Wisdom, ItsProvenanceComesBackToo) {
+  Wisdom wisdom;
+  wisdom.record(entry("m", "one"));
+  wisdom.set_provenance({{"date", "2026-11-26"}, {"command", "tune \"x\""}});
+  const Wisdom read = parse_wisdom(to_text(wisdom));
+  EXPECT_EQ(read.provenance(), wisdom.provenance());
+  EXPECT_EQ(read.entries(), wisdom.entries());
+  EXPECT_EQ(to_text(read), to_text(wisdom));
 }
 
 TEST(Wisdom, ALaterMeasurementTakesTheEarlierOnesPlace) {
@@ -131,6 +146,13 @@ TEST(Wisdom, RefusesDamagedTexts) {
       {with("{" + good + R"(, "times_us": {"k": 1e999}})"), "number overflow"},
       {with("{" + good + R"(, "times_us": {"other": 1}})"), "entry 0: kernel is 'k', but must be"},
       {with("{" + good + ", \"times_us\": {\"\xff\": 1}}"), "invalid"},
+      {R"({"format": "metalconv wisdom", "version": 1, "provenance": 1, "entries": []})",
+       "provenance is number, but must be an object"},
+      {R"({"format": "metalconv wisdom", "version": 1, "provenance": {"a": 1}, "entries": []})",
+       "a of provenance is number, but must be a string"},
+      {R"({"format": "metalconv wisdom", "version": 1, "provenance": {"a": ")" +
+           std::string(65536, 'a') + R"("}, "entries": []})",
+       "provenance has 65544 bytes, but may have at most 65536"},
       {std::string(100000, '['), "parse error"},
       {std::string(Wisdom::kMaxBytes + 1, ' '), "the text has 4194305 bytes, but may have at most"},
   };
@@ -249,6 +271,23 @@ TEST(MachineKey, HasWhatMakesKernelsFast) {
   }
 }
 
+TEST(MachineKey, OfHardwareSurvivesUpdates) {
+  DeviceInfo info;
+  info.name = "cuda";
+  info.model = "Made-up GPU";
+  info.compute_units = 132;
+  info.facts = {
+      {"compute capability", "9.0"}, {"driver", "580.1"}, {"CUDA", "13.0"}, {"NVRTC", "13.0"}};
+  const std::string key = "cuda, Made-up GPU, 132 units, compute capability 9.0";
+  EXPECT_EQ(hardware_key(info), key);
+  for (const char* fact : {"driver", "CUDA", "NVRTC", "OS", "kernels"}) {
+    info.facts[fact] = "another";
+    EXPECT_EQ(hardware_key(info), key) << fact;
+  }
+  info.facts["compute capability"] = "10.0";
+  EXPECT_NE(hardware_key(info), key);
+}
+
 TEST(MachineKey, DiffersWithThreadsAndInstructionSet) {
   const auto key = [](const std::string& isa, int threads) {
     return machine_key(cpu_device(isa, threads).info());
@@ -340,6 +379,93 @@ TEST(Planner, WisdomIsOfOneProblem) {
                  {{estimated(second), 1.0}}});
   EXPECT_EQ(kernel(second), estimated(second));
   EXPECT_EQ(kernel(kProblem), another());
+}
+
+/// As in a file of data/choices.
+Wisdom shipped_for(Device& machine, const std::string& kernel, double us = 3.5) {
+  Wisdom wisdom;
+  wisdom.record(
+      {hardware_key(machine.info()), to_text(parse_problem(kProblem)), kernel, {{kernel, us}}});
+  wisdom.set_provenance({{"date", "2026-11-26"}});
+  return wisdom;
+}
+
+TEST(Planner, ShippedChoicesComeAfterWisdomAndBeforeTheEstimate) {
+  const ConvProblem p = parse_problem(kProblem);
+  const std::vector<Wisdom> shipped{shipped_for(device(), "gone"),
+                                    shipped_for(device(), another())};
+  const Candidate by_shipped = chosen(explain(device(), p, nullptr, shipped));
+  EXPECT_EQ(by_shipped.row->name, another()) << "a choice of no kernel is skipped";
+  EXPECT_EQ(by_shipped.rule, ChoiceRule::shipped);
+  EXPECT_EQ(by_shipped.wisdom, &shipped[1]);
+  EXPECT_EQ(by_shipped.measured_us, 3.5);
+  EXPECT_THAT(cli::verdict_text(by_shipped),
+              testing::ContainsRegex("CHOSEN by shipped choice, measured on 2026-11-26, about "
+                                     "[0-9.e-]+ ms, measured 0.0035 ms"));
+  PlanOptions options;
+  options.shipped = shipped;
+  EXPECT_EQ(make_plan(device(), p, options).kernel(), another());
+  options.kernel = estimated();
+  EXPECT_EQ(make_plan(device(), p, options).kernel(), estimated()) << "a named kernel comes first";
+
+  const Wisdom own = wisdom_for(device(), kProblem, estimated());
+  const Candidate by_own = chosen(explain(device(), p, &own, shipped));
+  EXPECT_EQ(by_own.row->name, estimated());
+  EXPECT_EQ(by_own.rule, ChoiceRule::measurement);
+  EXPECT_EQ(by_own.wisdom, &own);
+  const Wisdom useless = wisdom_for(device(), kProblem, "gone");
+  EXPECT_EQ(chosen(explain(device(), p, &useless, shipped)).rule, ChoiceRule::shipped);
+
+  for (const Candidate& c :
+       {chosen(explain(device(), p, nullptr, {})),
+        chosen(explain(device(), p, nullptr, {&shipped[0], 1})),
+        chosen(explain(cpu_device(cpu_isas().front(), 1), p, nullptr, shipped))}) {
+    EXPECT_EQ(c.rule, ChoiceRule::estimate);
+    EXPECT_EQ(c.wisdom, nullptr);
+  }
+}
+
+TEST(Planner, AReportSaysWhichChoicesWereShipped) {
+  bench::Result result;
+  for (const std::string& kernel : {another(), estimated()})
+    result.rows.push_back(
+        bench::fake::ok_row("tiny", kProblem, {Implementation::optimized, kernel, 2.0}));
+  const std::vector<Wisdom> shipped{shipped_for(device(), another())};
+  std::vector<std::pair<std::string, std::string>> block;
+  cli::add_wisdom(result, {&device()}, {}, shipped, &block);
+  EXPECT_THAT(block, ElementsAre(std::pair("shipped choices",
+                                           "1 of 2 optimized kernels, measured on 2026-11-26")));
+}
+
+TEST(ShippedChoices, AreOffWithWisdom) {
+  const auto shipped = [](const char* variable, const char* flag) {
+    setenv("METALCONV_WISDOM", variable, 1);
+    CLI::App app;
+    cli::WisdomFile file;
+    file.add_to(app);
+    app.parse(flag);
+    const std::size_t files = file.shipped().size();
+    setenv("METALCONV_WISDOM", "off", 1);
+    return files;
+  };
+  ASSERT_FALSE(shipped_choices().empty());
+  EXPECT_EQ(shipped("/w.json", ""), shipped_choices().size());
+  EXPECT_EQ(shipped("/w.json", "--no-wisdom"), 0u);
+  EXPECT_EQ(shipped("off", ""), 0u);
+  EXPECT_EQ(shipped("off", "--wisdom /w.json"), shipped_choices().size());
+}
+
+/// Files that measured something say what, when and how; tests/cuda_test.cpp looks at kernels.
+TEST(ShippedChoices, HaveTheirProvenance) {
+  for (const Wisdom& choices : shipped_choices()) {
+    if (choices.empty()) continue;
+    for (const char* fact : {"device", "metalconv", "date", "command", "noise", "driver", "CUDA"})
+      EXPECT_TRUE(choices.provenance().contains(fact)) << fact;
+    for (const WisdomEntry& e : choices.entries()) {
+      EXPECT_THAT(e.machine, StartsWith("cuda, ")) << "other devices need a test of their kernels";
+      EXPECT_EQ(to_text(parse_problem(e.problem)), e.problem) << "it would never be found";
+    }
+  }
 }
 
 TEST(Planner, WisdomOfAnotherMachineIsIgnored) {
@@ -441,7 +567,7 @@ TEST_F(Tuning, TheFastestVerifiedKernelWins) {
   Wisdom wisdom;
   bench::record({t}, &wisdom);
   ASSERT_EQ(wisdom.size(), 1u);
-  const WisdomEntry* found = wisdom.find(fake_.info(), parse_problem(kProblem));
+  const WisdomEntry* found = wisdom.find(machine_key(fake_.info()), parse_problem(kProblem));
   ASSERT_NE(found, nullptr);
   EXPECT_EQ(found->kernel, "second");
   ASSERT_EQ(found->times_us.size(), 3u);
@@ -510,6 +636,54 @@ class Repeated final : public PreparedConv {
   std::unique_ptr<const PreparedConv> base_;
   int times_;
 };
+
+/// Kernels are compiled before the first problem; what then fails is reported where it runs.
+TEST(Tune, MakesItsPlansAhead) {
+  FakeDevice fake(device());
+  std::vector<std::string> order;
+  std::mutex mutex;
+  KernelRow row = *device().registry().find(Implementation::optimized, "general");
+  row.make = [&, make = row.make](const ConvProblem& p) {
+    const std::lock_guard lock(mutex);
+    order.push_back(to_text(p));
+    if (p.K == 7) throw Error(ErrorCode::device, "does not compile");
+    return make(p);
+  };
+  fake.add(row);
+  bench::RunOptions options;
+  bench::set_for_tuning(&options);
+  options.time = false;
+  const std::vector<std::string> problems{"1x3x8x8,k4,3x3", "1x3x8x8,k5,3x3", "1x3x8x8,k7,3x3"};
+  const bench::Result result = bench::run({&fake}, bench::select(problems, {}), options);
+  ASSERT_EQ(order.size(), 6u);
+  const std::set<std::string> ahead(order.begin(), order.begin() + 3);
+  EXPECT_EQ(ahead.size(), 3u) << "all of them, once";
+  ASSERT_EQ(result.rows.size(), 3u);
+  EXPECT_EQ(result.rows[1].verdict, bench::Verdict::ok) << result.rows[1].reason;
+  EXPECT_EQ(result.rows[2].reason, "does not compile");
+}
+
+TEST(Tune, LeavesOutWhatItsEstimateSaysIsHopeless) {
+  FakeDevice fake(device());
+  for (const auto& [name, cost] : {std::pair("dear", 4.1), {"cheap", 1.0}, {"near", 4.0}}) {
+    KernelRow row = *device().registry().find(Implementation::optimized, "general");
+    row.name = name;
+    row.cost = [seconds = cost](const ConvProblem&) { return seconds; };
+    fake.add(row);
+  }
+  bench::RunOptions options;
+  bench::set_for_tuning(&options);
+  options.time = false;
+  const auto kernels = [&] {
+    std::vector<std::string> names;
+    for (const bench::Row& row : bench::run({&fake}, bench::select({kProblem}, {}), options).rows)
+      names.push_back(row.kernel);
+    return names;
+  };
+  EXPECT_THAT(kernels(), ElementsAre("cheap", "near"));
+  options.within = 5;
+  EXPECT_THAT(kernels(), ElementsAre("dear", "cheap", "near"));
+}
 
 /// The whole way: estimates that are wrong, a kernel that is fast and wrong, one that is only for
 /// those who name it.

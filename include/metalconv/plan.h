@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "metalconv/device.h"
 #include "metalconv/problem.h"
 #include "metalconv/tensor.h"
+#include "metalconv/wisdom.h"
 
 namespace metalconv {
 
@@ -22,8 +24,6 @@ std::string_view to_string(Implementation);
 /// Parse such a name. Throws Error{invalid_argument} that lists them.
 Implementation parse_implementation(std::string_view);
 
-class Wisdom;  // metalconv/wisdom.h
-
 /// What make_plan can be told.
 struct PlanOptions {
   Implementation implementation = Implementation::optimized;  ///< whose kernels
@@ -32,6 +32,9 @@ struct PlanOptions {
   /// Measured choices that override the planner's estimate, but never a named `kernel`; may be
   /// null.
   const Wisdom* wisdom = nullptr;
+  /// Choices that were measured elsewhere on such hardware: they come after `wisdom` and before the
+  /// estimate. Empty: none.
+  std::span<const Wisdom> shipped = shipped_choices();
 };
 
 struct KernelRow;    // src/core/registry.h
@@ -85,8 +88,8 @@ class Plan {
 Plan make_plan(Device& device, const ConvProblem& problem, const PlanOptions& options = {});
 
 /// What the planner went by.
-enum class ChoiceRule { estimate, measurement };
-/// "estimate", "measurement".
+enum class ChoiceRule { estimate, shipped, measurement };
+/// "estimate", "shipped choice", "measurement".
 std::string_view to_string(ChoiceRule);
 
 /// What the planner thinks of one kernel for a problem.
@@ -98,12 +101,16 @@ struct Candidate {
   ChoiceRule rule = ChoiceRule::estimate;  ///< of the chosen one: why it was chosen
   std::optional<double> measured_us =
       std::nullopt;  ///< its time in microseconds where the wisdom has it
+  /// Of the chosen one: what chose it, null by estimate. Lives as long as the caller's.
+  const Wisdom* wisdom = nullptr;
 };
 /// Every row of the device's registry, in registry order. Of `optimized` the row that won in
 /// `wisdom` is chosen; where the wisdom has nothing on this device and problem, or its row is gone,
-/// refuses the problem or is only for when it is named (infinite cost), the cheapest by estimate.
+/// refuses the problem or is only for when it is named (infinite cost), the one that won in
+/// `shipped`, likewise; else the cheapest by estimate.
 std::vector<Candidate> explain(Device& device, const ConvProblem& problem,
-                               const Wisdom* wisdom = nullptr);
+                               const Wisdom* wisdom = nullptr,
+                               std::span<const Wisdom> shipped = shipped_choices());
 
 /// The convenience layer: one convolution on host memory, dense tensors, any device. `bias` is
 /// null when the problem has none. Allocates, copies and waits.

@@ -13,7 +13,6 @@
 
 #include "core/registry.h"
 #include "metalconv/error.h"
-#include "metalconv/wisdom.h"
 
 namespace metalconv {
 namespace {
@@ -114,26 +113,51 @@ void choose_by_estimate(std::vector<Candidate>* candidates) {
   }
 }
 
-/// The measured winner takes the estimate's place, if it still may.
-void choose_by_measurement(const WisdomEntry& entry, std::vector<Candidate>* candidates) {
+/// The measured winner takes the estimate's place, if it still may. Whether it did.
+bool choose_by_measurement(const Wisdom& wisdom, const std::string& machine,
+                           const ConvProblem& problem, ChoiceRule rule,
+                           std::vector<Candidate>* candidates) {
+  const WisdomEntry* entry = wisdom.find(machine, problem);
+  if (!entry) return false;
   Candidate *estimated = nullptr, *winner = nullptr;
   for (Candidate& c : *candidates) {
     if (c.row->implementation != Implementation::optimized) continue;
-    if (const auto time = entry.times_us.find(c.row->name); time != entry.times_us.end())
-      c.measured_us = time->second;
+    const auto time = entry->times_us.find(c.row->name);
+    c.measured_us = time == entry->times_us.end() ? std::nullopt : std::optional(time->second);
     if (c.chosen) estimated = &c;
-    if (c.row->name == entry.kernel && c.refusal.empty() && std::isfinite(c.cost)) winner = &c;
+    if (c.row->name == entry->kernel && c.refusal.empty() && std::isfinite(c.cost)) winner = &c;
   }
-  if (!winner) return;
+  if (!winner) return false;
   if (estimated) estimated->chosen = false;
   winner->chosen = true;
-  winner->rule = ChoiceRule::measurement;
+  winner->rule = rule;
+  winner->wisdom = &wisdom;
+  return true;
+}
+
+void choose(const DeviceInfo& info, const ConvProblem& problem, const Wisdom* wisdom,
+            std::span<const Wisdom> shipped, std::vector<Candidate>* candidates) {
+  choose_by_estimate(candidates);
+  if (wisdom && choose_by_measurement(*wisdom, machine_key(info), problem, ChoiceRule::measurement,
+                                      candidates))
+    return;
+  const std::string hardware = hardware_key(info);
+  for (const Wisdom& choices : shipped)
+    if (choose_by_measurement(choices, hardware, problem, ChoiceRule::shipped, candidates)) return;
 }
 
 }  // namespace
 
 std::string_view to_string(ChoiceRule rule) {
-  return rule == ChoiceRule::measurement ? "measurement" : "estimate";
+  switch (rule) {
+    case ChoiceRule::measurement:
+      return "measurement";
+    case ChoiceRule::shipped:
+      return "shipped choice";
+    case ChoiceRule::estimate:
+      break;
+  }
+  return "estimate";
 }
 
 Plan::Plan(ConvProblem problem, const KernelRow& row, std::unique_ptr<const PreparedConv> prepared)
@@ -183,7 +207,8 @@ namespace {
 
 /// Of one role, or all. To ask a vendor's library what it does takes it a millisecond.
 std::vector<Candidate> candidates_of(Device& device, const ConvProblem& problem,
-                                     const Wisdom* wisdom, std::optional<Implementation> role) {
+                                     const Wisdom* wisdom, std::span<const Wisdom> shipped,
+                                     std::optional<Implementation> role) {
   problem.validate();
   std::vector<Candidate> candidates;
   for (const KernelRow& row : device.registry().rows()) {
@@ -192,22 +217,21 @@ std::vector<Candidate> candidates_of(Device& device, const ConvProblem& problem,
     if (c.refusal.empty()) c.cost = row.cost(problem);
     candidates.push_back(std::move(c));
   }
-  choose_by_estimate(&candidates);
-  const WisdomEntry* entry = wisdom ? wisdom->find(device.info(), problem) : nullptr;
-  if (entry) choose_by_measurement(*entry, &candidates);
+  choose(device.info(), problem, wisdom, shipped, &candidates);
   return candidates;
 }
 
 }  // namespace
 
-std::vector<Candidate> explain(Device& device, const ConvProblem& problem, const Wisdom* wisdom) {
-  return candidates_of(device, problem, wisdom, {});
+std::vector<Candidate> explain(Device& device, const ConvProblem& problem, const Wisdom* wisdom,
+                               std::span<const Wisdom> shipped) {
+  return candidates_of(device, problem, wisdom, shipped, {});
 }
 
 Plan make_plan(Device& device, const ConvProblem& problem, const PlanOptions& options) {
   std::string reasons;
   for (const Candidate& c :
-       candidates_of(device, problem, options.wisdom, options.implementation)) {
+       candidates_of(device, problem, options.wisdom, options.shipped, options.implementation)) {
     const bool wanted = options.kernel.empty() ? c.chosen : c.row->name == options.kernel;
     if (wanted && c.refusal.empty()) return Plan(problem, *c.row, prepare(*c.row, problem));
     if (options.kernel.empty() || wanted)

@@ -18,10 +18,21 @@ using Json = nlohmann::json;
 
 constexpr const char* kFormat = "metalconv wisdom";
 
-/// Facts by which the same kernel is faster or slower. The vendor's version is none of them.
-constexpr const char* kFacts[] = {
-    "instruction set",    "threads", "driver",  "CUDA",       "NVRTC",
-    "compute capability", "OS",      "kernels", "GPU family", "architecture"};
+/// A fact by which the same kernel is faster or slower. The vendor's version is none.
+struct Fact {
+  const char* name;
+  bool hardware;  ///< an update of software leaves it as it is
+};
+constexpr Fact kFacts[] = {{"instruction set", true},
+                           {"threads", true},
+                           {"driver", false},
+                           {"CUDA", false},
+                           {"NVRTC", false},
+                           {"compute capability", true},
+                           {"OS", false},
+                           {"kernels", false},
+                           {"GPU family", true},
+                           {"architecture", true}};
 
 /// Keys stand in files: what is not printable ASCII could come back changed.
 std::string printable_ascii(std::string text) {
@@ -46,12 +57,18 @@ void check(const WisdomEntry& entry) {
 
 // ---- writing
 
+/// What is no UTF-8 is replaced.
+template <class AnyJson>
+std::string dump(const AnyJson& json, int indent = -1) {
+  return json.dump(indent, ' ', false, AnyJson::error_handler_t::replace);
+}
+
 std::string line_of(const WisdomEntry& entry) {
   const nlohmann::ordered_json json = {{"machine", entry.machine},
                                        {"problem", entry.problem},
                                        {"kernel", entry.kernel},
                                        {"times_us", entry.times_us}};
-  return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return dump(json);
 }
 
 // ---- reading
@@ -72,6 +89,21 @@ std::string text_at(const Json& object, const std::string& where, const char* ke
   if (!value.is_string())
     fail(fmt::format("{} of {} is {}, but must be a string", key, where, value.type_name()));
   return value.get<std::string>();
+}
+
+/// Empty when the key is not there.
+std::map<std::string, std::string> texts_at(const Json& object, const char* key) {
+  std::map<std::string, std::string> texts;
+  if (!object.contains(key)) return texts;
+  const Json& value = object.at(key);
+  if (!value.is_object())
+    fail(fmt::format("{} is {}, but must be an object", key, value.type_name()));
+  if (const std::size_t bytes = dump(value).size(); bytes > Wisdom::kMaxProvenanceBytes)
+    fail(fmt::format("{} has {} bytes, but may have at most {}", key, bytes,
+                     Wisdom::kMaxProvenanceBytes));
+  for (const auto& item : value.items())
+    texts[item.key()] = text_at(value, key, item.key().c_str());
+  return texts;
 }
 
 std::map<std::string, double> times_at(const Json& object, const std::string& where) {
@@ -109,15 +141,20 @@ Json parse_json(std::string_view text) {
   }
 }
 
-}  // namespace
-
-std::string machine_key(const DeviceInfo& info) {
+std::string key_of(const DeviceInfo& info, bool hardware_only) {
   std::string key = fmt::format("{}, {}, {} units", info.name, info.model, info.compute_units);
-  for (const char* fact : kFacts)
-    if (const auto found = info.facts.find(fact); found != info.facts.end())
-      key += fmt::format(", {} {}", fact, found->second);
+  for (const Fact& fact : kFacts) {
+    const auto found = info.facts.find(fact.name);
+    if (found != info.facts.end() && (fact.hardware || !hardware_only))
+      key += fmt::format(", {} {}", fact.name, found->second);
+  }
   return printable_ascii(std::move(key));
 }
+
+}  // namespace
+
+std::string machine_key(const DeviceInfo& info) { return key_of(info, false); }
+std::string hardware_key(const DeviceInfo& info) { return key_of(info, true); }
 
 void Wisdom::record(WisdomEntry entry) {
   check(entry);
@@ -138,9 +175,9 @@ void Wisdom::forget(const std::string& machine, const std::string& problem) {
   ages_.erase(found);
 }
 
-const WisdomEntry* Wisdom::find(const DeviceInfo& info, const ConvProblem& problem) const {
+const WisdomEntry* Wisdom::find(const std::string& machine, const ConvProblem& problem) const {
   if (empty()) return nullptr;
-  const auto found = ages_.find({machine_key(info), to_text(problem)});
+  const auto found = ages_.find({machine, to_text(problem)});
   return found == ages_.end() ? nullptr : &entries_.at(found->second);
 }
 
@@ -151,8 +188,11 @@ std::vector<WisdomEntry> Wisdom::entries() const {
 }
 
 std::string to_text(const Wisdom& wisdom) {
-  const std::string head = fmt::format("{{\"format\": \"{}\", \"version\": {}, \"entries\": [",
-                                       kFormat, Wisdom::kVersion);
+  std::string head =
+      fmt::format("{{\"format\": \"{}\", \"version\": {}, ", kFormat, Wisdom::kVersion);
+  if (!wisdom.provenance().empty())
+    head += fmt::format("\"provenance\": {},\n", dump(Json(wisdom.provenance()), 1));
+  head += "\"entries\": [";
   const std::string tail = "\n]}\n";
   std::size_t bytes = head.size() + tail.size();
   std::vector<std::string> lines;  // newest first, as long as there is room
@@ -179,6 +219,7 @@ Wisdom parse_wisdom(std::string_view text) {
   if (!entries.is_array())
     fail(fmt::format("entries is {}, but must be an array", entries.type_name()));
   Wisdom wisdom;
+  wisdom.set_provenance(texts_at(json, "provenance"));
   for (std::size_t i = 0; i < entries.size(); ++i) {
     const Json& entry = entries[i];
     const std::string where = fmt::format("entry {}", i);

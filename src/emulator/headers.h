@@ -4,7 +4,7 @@
 
 #include <span>
 
-#include "msl/embedded.h"
+#include "core/embedded.h"
 
 namespace metalconv::emulator {
 

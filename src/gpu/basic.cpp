@@ -19,7 +19,7 @@ ConvKernel basic_kernel() {
   kernel.name = "basic";
   kernel.implementation = Implementation::basic;
   kernel.summary = "one thread an output, products added one by one";
-  kernel.cost = [](const ConvProblem& p) { return nominal_seconds(p, 0.05); };
+  kernel.cost = [](const ConvProblem& p, const Rates& r) { return estimated_seconds(p, 0.05, r); };
   kernel.recipe = per_output_recipe;
   return kernel;
 }

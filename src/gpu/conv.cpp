@@ -153,10 +153,8 @@ class GpuConv final : public PreparedConv {
 }  // namespace
 
 const Kernel& KernelCache::get(const KernelKey& key) {
-  const std::lock_guard lock(mutex_);
-  auto& kernel = kernels_[key];
-  if (!kernel) kernel = runtime_.compile(kernel_source(key.file), key.kernel, key.macros);
-  return *kernel;
+  return kernels_.get(
+      key, [&] { return runtime_.compile(kernel_source(key.file), key.kernel, key.macros); });
 }
 
 KernelRow make_row(const ConvKernel& kernel, Runtime& runtime, KernelCache& cache) {
@@ -178,7 +176,9 @@ KernelRow make_row(const ConvKernel& kernel, Runtime& runtime, KernelCache& cach
   row.error_bound = kernel.error_bound;
   row.direct_sum = kernel.direct_sum;
   row.executed_flops = kernel.executed_flops;
-  row.cost = kernel.cost;
+  row.cost = [cost = kernel.cost, &runtime](const ConvProblem& problem) {
+    return cost(problem, runtime.limits().rates);
+  };
   row.make = [kernel, &runtime, &cache](const ConvProblem& given) {
     const ConvProblem problem = simplified(given);
     return std::make_unique<const GpuConv>(problem, kernel.recipe(problem, runtime.limits()),
@@ -249,8 +249,8 @@ Extent spread(int64_t groups) {
   return {std::uint32_t(x), std::uint32_t(groups > 0 ? ceil_div(groups, x) : 1)};
 }
 
-double nominal_seconds(const ConvProblem& problem, double efficiency) {
-  return std::max(problem.flops() / (10e12 * efficiency), problem.min_bytes() / 300e9);
+double estimated_seconds(const ConvProblem& problem, double efficiency, const Rates& rates) {
+  return std::max(problem.flops() / (rates.flops * efficiency), problem.min_bytes() / rates.bytes);
 }
 
 }  // namespace metalconv::gpu

@@ -5,14 +5,13 @@
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "core/registry.h"
+#include "gpu/once.h"
 #include "gpu/runtime.h"
 #include "kernels/params.h"
 
@@ -28,7 +27,7 @@ struct KernelKey {
   }
 };
 
-/// Keeps what it has compiled. Threads that ask at once wait for each other.
+/// Keeps what it has compiled.
 class KernelCache {
  public:
   explicit KernelCache(Runtime& runtime) : runtime_(runtime) {}
@@ -37,8 +36,7 @@ class KernelCache {
 
  private:
   Runtime& runtime_;
-  std::mutex mutex_;
-  std::map<KernelKey, std::unique_ptr<const Kernel>> kernels_;
+  Once<KernelKey, const Kernel> kernels_;
 };
 
 /// How a kernel does one problem. Its arguments are x, packed weights, bias, y, ConvParams, as
@@ -68,7 +66,7 @@ struct ConvKernel {
   std::function<double(const ConvProblem&)> executed_flops;
   /// Empty, or why not, in words; null: everything.
   std::function<std::string(const ConvProblem&, const Limits&)> supports;
-  std::function<double(const ConvProblem&)> cost;
+  std::function<double(const ConvProblem&, const Rates&)> cost;
   std::function<Recipe(const ConvProblem&, const Limits&)> recipe;
 };
 
@@ -101,8 +99,7 @@ Extent spread(std::int64_t groups);
 
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-/// Seconds on a nominal GPU (10 TFLOP/s, 300 GB/s), which only order the rows: arithmetic at
-/// `efficiency` of the peak beside the fewest bytes.
-double nominal_seconds(const ConvProblem& problem, double efficiency);
+/// Arithmetic at `efficiency` of the peak beside the fewest bytes.
+double estimated_seconds(const ConvProblem& problem, double efficiency, const Rates& rates);
 
 }  // namespace metalconv::gpu

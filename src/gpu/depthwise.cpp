@@ -118,7 +118,7 @@ ConvKernel depthwise_kernel() {
   kernel.name = "depthwise";
   kernel.summary = "one input channel a group: a thread makes a block of a plane, or of four";
   kernel.supports = depthwise_refusal;
-  kernel.cost = [](const ConvProblem& p) { return nominal_seconds(p, 0.3); };
+  kernel.cost = [](const ConvProblem& p, const Rates& r) { return estimated_seconds(p, 0.3, r); };
   kernel.recipe = depthwise_recipe;
   return kernel;
 }

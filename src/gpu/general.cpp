@@ -14,11 +14,12 @@ Recipe general_recipe(const ConvProblem& p, const Limits& limits) {
   return tiled_recipe(p, limits, {{"general.metal", "general", conv_macros(p)}, kTiles});
 }
 
-/// Operations that the tiles make of the problem's, padding included, at 0.7 of the peak.
-double general_cost(const ConvProblem& p) {
+/// Operations that the tiles make of the problem's, padding included.
+double general_cost(const ConvProblem& p, const Rates& rates) {
   const double channels = double(p.K_per_group());
   const double tile = channels <= 16 ? 16 : channels <= 32 ? 32 : 64;
-  return nominal_seconds(p, 0.7 * channels / (std::ceil(channels / tile) * tile));
+  return estimated_seconds(p, rates.general * channels / (std::ceil(channels / tile) * tile),
+                           rates);
 }
 
 }  // namespace

@@ -42,41 +42,40 @@ Recipe recipe(const ConvProblem& p, const Limits& limits, bool three) {
   return tiled_recipe(p, limits, kernel);
 }
 
-/// At `efficiency` of the nominal peak for what the tiles make of the problem's channels. Slabs of
-/// few input channels cross taps: an H100 ran 3 -> 64 channels, 5x5, at half the speed of `direct`.
-double cost(const ConvProblem& p, double efficiency) {
+/// At `efficiency` of the peak for what the tiles make of the problem's channels. Slabs of few
+/// input channels cross taps: an H100 ran 3 -> 64 channels, 5x5, at half the speed of `direct`.
+double cost(const ConvProblem& p, double efficiency, const Rates& rates) {
   const int64_t channels = p.K_per_group(), tile = 64;
   const double few = p.C_per_group() < 8 ? 0.3 : 1;
-  return nominal_seconds(
-      p, few * efficiency * double(channels) / double(ceil_div(channels, tile) * tile));
+  return estimated_seconds(
+      p, few * efficiency * double(channels) / double(ceil_div(channels, tile) * tile), rates);
 }
 
-ConvKernel make(const char* name, const char* summary, bool three, double efficiency) {
+ConvKernel make(const char* name, const char* summary, bool three) {
   ConvKernel kernel;
   kernel.name = name;
   kernel.summary = summary;
   if (three) kernel.dtypes = {DType::f32};
   kernel.supports = [=](const ConvProblem& p, const Limits&) { return refusal(p, three); };
-  kernel.cost = [=](const ConvProblem& p) { return cost(p, efficiency); };
+  kernel.cost = [=](const ConvProblem& p, const Rates& r) {
+    return cost(p, three ? r.matrix_f32 : r.matrix, r);
+  };
   kernel.recipe = [=](const ConvProblem& p, const Limits& l) { return recipe(p, l, three); };
   return kernel;
 }
 
 }  // namespace
 
-// Efficiencies beside general's 0.7: an H100 ran 1.2 to 1.3 times as fast in f32 and up to 2.1
-// times in f16. Unmeasured on Apple GPUs.
-
 ConvKernel matrix_kernel() {
   return make("matrix", "implicit matrix product on matrix units: f16, bf16, and f32 as tf32",
-              false, 2.0);
+              false);
 }
 
 ConvKernel matrix_f32_kernel() {
   return make("matrix_f32",
               "the same in f32: simdgroup matrices on Apple GPUs, three tf32 products for one on "
               "NVIDIA's",
-              true, 0.9);
+              true);
 }
 
 }  // namespace metalconv::gpu

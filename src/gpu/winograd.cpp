@@ -110,13 +110,13 @@ double product_flops(const ConvProblem& p) {
 
 /// A threadgroup's start and end take as long as a few of its slabs. The efficiencies place it
 /// where an H100 did: 0.35 to 0.93 times the time of the fastest other kernel in the 21 problems
-/// measured (16 to 1280 channels, 7x7 to 512x512). Unmeasured on Apple GPUs.
-double cost(const ConvProblem& p) {
+/// measured (16 to 1280 channels, 7x7 to 512x512); they are matrix_f32's, whose units it uses.
+double cost(const ConvProblem& p, const Rates& rates) {
   constexpr double kStartSlabs = 2.2;
-  const double efficiency = block_of(p) == 64 ? 0.9 : block_of(p) == 32 ? 0.9 : 1.3;
+  const double efficiency = rates.matrix_f32 * (block_of(p) == 16 ? 1.3 / 0.9 : 1);
   const double slabs_and_start = 1 + kStartSlabs / double(slabs(p));
-  return std::max(product_flops(p) * slabs_and_start / (10e12 * efficiency),
-                  nominal_seconds(p, 1e6));
+  return std::max(product_flops(p) * slabs_and_start / (rates.flops * efficiency),
+                  estimated_seconds(p, 1e6, rates));
 }
 
 /// Products and the transforms' additions, of what the problem has of tiles and channels.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "gpu/launch_check.h"
+#include "metal/chips.h"
 #include "metal/gpu_cores.h"
 #include "metal/objects.h"
 #include "metal/queue.h"
@@ -108,9 +109,9 @@ class MetalRuntime final : public gpu::Runtime {
   explicit MetalRuntime(Owned<MTL::Device> device) : device_(std::move(device)) {
     limits_.threads_per_group = std::uint32_t(device_->maxThreadsPerThreadgroup().width);
     limits_.threadgroup_bytes = device_->maxThreadgroupMemoryLength();
-    limits_.compute_units = std::uint32_t(std::max(gpu_cores(), 1));
     limits_.compute_units = std::uint32_t(std::max(1, cores_));
     limits_.bfloat = os_at_least(14);  // Metal 3.1
+    limits_.rates = chip_.rates;
     placeholder_ = new_buffer(16);
   }
 
@@ -127,6 +128,7 @@ class MetalRuntime final : public gpu::Runtime {
         {"unified memory", device_->hasUnifiedMemory() ? "yes" : "no"},
         {"recommended working set", gib(double(device_->recommendedMaxWorkingSetSize()))},
         {"longest buffer", gib(double(device_->maxBufferLength()))},
+        {"estimates", chip_.basis},
         {"threadgroup memory", fmt::format("{} bytes", limits_.threadgroup_bytes)},
         {"kernels", limits_.bfloat ? "Metal 3.1, safe math" : "Metal 3.0, safe math"}};
     if (os_at_least(14)) info.facts["architecture"] = to_std(device_->architecture()->name());
@@ -239,6 +241,7 @@ class MetalRuntime final : public gpu::Runtime {
   Owned<MTL::Device> device_;
   Owned<MTL::Buffer> placeholder_;
   int cores_ = gpu_cores();
+  ChipRates chip_ = chip_rates(to_std(device_->name()), cores_);
   gpu::Limits limits_;
 };
 

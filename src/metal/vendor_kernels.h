@@ -3,7 +3,7 @@
 
 #include <span>
 
-#include "msl/embedded.h"
+#include "core/embedded.h"
 
 namespace metalconv::metal {
 

@@ -13,8 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/embedded.h"
 #include "metalconv/error.h"
-#include "msl/embedded.h"
 
 namespace metalconv::msl {
 

@@ -5,18 +5,18 @@
 
 #include <array>
 #include <initializer_list>
-#include <map>
 #include <mutex>
 #include <span>
 #include <string_view>
 #include <utility>
 
+#include "core/embedded.h"
 #include "cuda/compiler.h"
 #include "cuda/hopper/few.h"
 #include "cuda/runtime.h"
 #include "gpu/conv.h"
+#include "gpu/once.h"
 #include "metalconv/error.h"
-#include "msl/embedded.h"
 
 namespace metalconv::cuda::hopper {
 
@@ -75,6 +75,7 @@ class ConvModule {
 
   /// As much dynamic shared memory for `conv`, or more.
   void allow(std::size_t bytes) {
+    const std::lock_guard lock(mutex_);
     if (bytes <= allowed_) return;
     module_.allow(conv, bytes);
     allowed_ = bytes;
@@ -82,28 +83,28 @@ class ConvModule {
 
  private:
   Module module_;
+  std::mutex mutex_;
   std::size_t allowed_ = 0;
 
  public:
   const Handle conv, pack, split;
 };
 
-/// Keeps what it has compiled. Threads that ask at once wait for each other.
+/// Keeps what it has compiled.
 class Modules {
  public:
   Modules(SharedContext context, const Places& places)
       : context_(std::move(context)), compiler_(places, context_->driver_version()) {}
 
   const ConvModule& get(const Recipe& recipe, const ConvProblem& problem) {
-    const std::lock_guard lock(mutex_);
     const gpu::Macros key = macros(recipe, problem);
-    auto& module = modules_[key];
-    if (!module)
-      module = std::make_unique<ConvModule>(
-          context_, compiler_.compile(source(recipe), key, kCapability, true),
-          recipe.params.splits > 1);
-    module->allow(recipe.shared_bytes);
-    return *module;
+    ConvModule& module = modules_.get(key, [&] {
+      return std::make_unique<ConvModule>(context_,
+                                          compiler_.compile(source(recipe), key, kCapability, true),
+                                          recipe.params.splits > 1);
+    });
+    module.allow(recipe.shared_bytes);
+    return module;
   }
   std::shared_ptr<const Module> compile(const gpu::Source& text, const gpu::Macros& all) const {
     return std::make_shared<const Module>(context_,
@@ -114,8 +115,7 @@ class Modules {
  private:
   SharedContext context_;
   Compiler compiler_;
-  std::mutex mutex_;
-  std::map<gpu::Macros, std::unique_ptr<ConvModule>> modules_;
+  gpu::Once<gpu::Macros, ConvModule> modules_;
 };
 
 bool aligned(const Memory& memory, std::size_t bytes) {
@@ -241,11 +241,11 @@ struct RowKind {
   Recipe (*recipe)(const ConvProblem&, std::uint32_t multiprocessors);
 };
 
-/// Half of what nominal_seconds() says: these were measured where others are estimated.
+/// Half of what estimated_seconds() says: these were measured where others are estimated.
 double cost(const ConvProblem& p) {
   const Kind kind = kind_of(p);
   const double efficiency = kind == Kind::f32 ? 2 : kind == Kind::tf32 ? 12 : 24;
-  return 0.5 * gpu::nominal_seconds(p, efficiency);
+  return 0.5 * gpu::estimated_seconds(p, efficiency, {});
 }
 
 KernelRow row(const RowKind& kind, const std::shared_ptr<Modules>& modules,
