@@ -97,12 +97,16 @@ struct Sizes {
     const double of_task = double(ceil_div(ceil_div(plane, unit), b.parts) * unit);
     const double tiles = std::ceil(of_task / double(tile));
     const double blocks = double(ceil_div(ceil_div(K, block), b.splits));
-    const double sums = of_task * double(block) / double(lanes);
+    // NHWC: the last block has fewer vectors, and one that is not full leaves through a buffer.
+    const double filled =
+        nchw || K <= block ? 1 : double(round_up(K, lanes)) / double(round_up(K, block));
+    const double buffered = !nchw && K % lanes != 0 ? 30 * of_task / double(b.splits) : 0;
+    const double sums = filled * of_task * double(block) / double(lanes);
     const double fetch = (nchw ? c.stride_w > 1 ? 60 : 10 : 2) * of_task / double(lanes);
     // Weights that do not stay in the core's cache pass through it in every task.
     const double weights = stays ? 0 : kStreamed * blocks * double(block * C);
-    const double task =
-        1000 + weights + blocks * (sums * (0.82 * double(C) + 3) + 30 * tiles) + fetch * double(C);
+    const double task = 1000 + weights + blocks * (sums * (0.82 * double(C) + 3) + 30 * tiles) +
+                        fetch * double(C) + buffered;
     const double tasks = double(std::max<int64_t>(c.N, 1) * c.groups * b.parts * b.splits);
     return (std::max(std::ceil(tasks / threads), tasks / threads) + kUneven) * task;
   }

@@ -29,7 +29,7 @@ constexpr int kMaxPixels = 16;     // of a tile by channels
 
 /// Which tiles to use, and how the outputs are divided among tasks.
 struct Blocking {
-  bool by_pixels = false;         ///< vectors of a tile hold pixels (NCHW only), else channels
+  bool by_pixels = false;         ///< vectors of a tile hold pixels, else channels
   int64_t rows = 1, columns = 1;  ///< outputs of a task ...
   int64_t splits = 1;             ///< ... and its share of the blocks of channels
   int64_t chunk = 0;              ///< input channels of a strip
@@ -81,7 +81,6 @@ class Chooser {
   /// The kind of tile decides the order of the sums, so that it must depend neither on the threads
   /// nor on the size of an element.
   bool by_pixels() const {
-    if (c_.layout == Layout::nhwc) return false;
     Chooser alone = *this;
     alone.threads_ = 1;
     alone.most_ = std::numeric_limits<int64_t>::max();
@@ -188,15 +187,20 @@ class Chooser {
     // A tile of fewer than 8 sums waits for each of them.
     const double blocks = std::max(double(channels) / t.channels, 8.0 / most_sums(b));
     // Copying: whole rows or pixels, or one float at a time.
-    const bool single = c_.layout == Layout::nchw && (c_.stride_w > 1 || !b.by_pixels);
+    const bool nchw = c_.layout == Layout::nchw, turned = !nchw && b.by_pixels;
+    const bool single = c_.stride_w > 1 ? nchw || turned : nchw && !b.by_pixels;
     const int64_t rows = c_.C_per_group() * Axis(b.rows, c_.stride_h, c_.dilation_h, c_.R).size;
     // Chunks of the input channels come anew for each few blocks of the output channels.
     const double chunks = double(ceil_div(c_.C_per_group(), b.chunk));
     const double fills =
         b.together > 0 ? std::max(double(channels) / t.channels / double(b.together), 1.0) : 1;
     const double fill =
-        double(strip_bytes(b.rows, b.columns, c_.C_per_group())) * (single ? 0.4 : 0.08) +
-        (b.by_pixels ? 100.0 * double(rows) : 0.0);
+        double(strip_bytes(b.rows, b.columns, c_.C_per_group())) * (single   ? 0.4
+                                                                    : turned ? 0.2
+                                                                             : 0.08) +
+        (turned        ? 20.0 * double(rows)
+         : b.by_pixels ? 100.0 * double(rows)
+                       : 0.0);
     // Weights pass once from memory, when they do not stay in the cache, and from it for every
     // tile.
     const double weights = steps * t.channels * sizeof(float);
@@ -230,7 +234,8 @@ class Chooser {
     const int64_t vectors = ceil_div(run, kernels_.lanes);
     const double sums = double(runs * vectors * kernels_.channels);
     const int64_t tiles = runs * ceil_div(vectors, kernels_.pixel_vectors);
-    return {kernels_.channels, double(tiles), sums, sums * (over ? 8 : 4)};
+    const double store = c_.layout == Layout::nhwc ? 1.0 * kernels_.lanes : over ? 8 : 4;
+    return {kernels_.channels, double(tiles), sums, sums * store};
   }
   Tiles channel_tiles(const Blocking& b) const {
     const int64_t pixels = b.rows * b.columns, vectors = kernels_.channel_vectors;
@@ -267,7 +272,8 @@ class General final : public PreparedConv {
                bias_floats(problem)),
         nchw_(problem.layout == Layout::nchw),
         over_rows_(runs_over_rows(problem, blocking, kernels_.lanes)),
-        straight_(!convert_.halves() && (!over_rows_ || strip_.row_step() == problem.Q())),
+        transpose_(transpose_of(context.isa())),
+        straight_(nchw_ && !convert_.halves() && (!over_rows_ || strip_.row_step() == problem.Q())),
         Q_(problem.Q()),
         plane_(problem.P() * problem.Q()),
         lanes_(kernels_.lanes),
@@ -326,6 +332,8 @@ class General final : public PreparedConv {
                      float* sums) const;
   void store_run(const Call&, const Task&, const float* tile, int64_t begin, int64_t end,
                  int64_t plane) const;
+  void store_pixels(const Call&, const Task&, const float* tile, int64_t pitch, int64_t begin,
+                    int64_t end, int64_t row, int64_t k) const;
   void by_channels(const Call&, const Task&) const;
   void tile_of_channels(const Call&, const Task&, int64_t block, int64_t first, int64_t pixels,
                         float* sums) const;
@@ -341,7 +349,9 @@ class General final : public PreparedConv {
   int64_t sums_at_;  // floats of a slot before the sums
   Slots slots_;
   bool nchw_;
-  bool over_rows_, straight_;  // runs of pixels go over rows; whole tiles of them go to y at once
+  bool over_rows_;  // runs of pixels go over rows
+  Transpose transpose_;
+  bool straight_;  // whole tiles of them go to y at once
   int64_t Q_, plane_, lanes_, depth_;
   int64_t block_, blocks_;  // output channels of a tile, and tiles of them in a group
   int64_t chunk_;           // input channels whose sums are taken in one go ...
@@ -497,7 +507,8 @@ void General::run_of_pixels(const Call& call, const Task& task, int64_t block, i
       kernels_.by_pixels(int(channels), int(vectors), s, straight ? call.floats(y + at) : tile,
                          straight ? plane_ : end - at);
     });
-    for (int64_t i = 0; !straight && last && i < channels; ++i)
+    if (last && !nchw_) store_pixels(call, task, tile, end - at, at, std::min(end, length), row, k);
+    for (int64_t i = 0; nchw_ && !straight && last && i < channels; ++i)
       store_run(call, task, tile + i * (end - at), at, std::min(end, length), y + i * plane_);
     if (sums) tile += kMaxTile;
     at = end;
@@ -514,6 +525,28 @@ void General::store_run(const Call& call, const Task& task, const float* tile, i
     const int64_t to = std::min(end, row * pitch + task.at.columns);
     if (from < to)
       call.store(tile + (from - begin), to - from, plane + row * Q_ + from - row * pitch);
+  }
+}
+
+/// The same of all channels of a tile, whose first is k, to NHWC; the run began at the task's
+/// output row `row`.
+void General::store_pixels(const Call& call, const Task& task, const float* tile, int64_t pitch,
+                           int64_t begin, int64_t end, int64_t row, int64_t k) const {
+  alignas(64) float room[kMaxTile];
+  const int64_t channels = std::min(block_, c_.K_per_group() - k);
+  const int64_t step = over_rows_ ? strip_.row_step() : end;
+  for (int64_t r = begin / step; r * step < end; ++r) {
+    const int64_t from = std::max(begin, r * step);
+    const int64_t count = std::min(end, r * step + task.at.columns) - from;
+    if (count <= 0) continue;
+    const int64_t pixel = task.at.n * plane_ + (task.at.p + row + r) * Q_ + task.at.q;
+    const int64_t y = (pixel + from - r * step) * c_.K + task.at.g * c_.K_per_group() + k;
+    if (!convert_.halves()) {
+      transpose_(tile + from - begin, pitch, channels, count, call.floats(y), c_.K);
+      continue;
+    }
+    transpose_(tile + from - begin, pitch, channels, count, room, channels);
+    rows_from_f32(convert_, room, channels, convert_.at(call.y, y), c_.K, count, channels, false);
   }
 }
 

@@ -7,6 +7,8 @@ namespace metalconv::cpu {
 
 using std::int64_t;
 
+constexpr int64_t kTurned = 16;  // pixels of halves that are turned at a time
+
 Axis::Axis(int64_t outputs_, int64_t stride_, int64_t dilation_, int64_t taps_)
     : outputs(outputs_), stride(stride_), dilation(dilation_), taps(taps_) {
   const int64_t all = (outputs - 1) * stride + (taps - 1) * dilation + 1;
@@ -29,6 +31,7 @@ StripSizes::StripSizes(const ConvProblem& c, Order order, int64_t rows, int64_t 
     row = phase * std::min(c.stride_w, reach + 1);
     channel = spread(high.size * row);
     floats = laid_out = channels * channel;
+    if (c.layout == Layout::nhwc && c.dtype != DType::f32) floats += kTurned * channels;
     return;
   }
   pixel = channels % 128 == 0 ? spread(channels) : channels;
@@ -44,6 +47,7 @@ Strip::Strip(std::string_view isa, const ConvProblem& problem, Order order, int6
       order_(order),
       convert_(converter(isa, problem.dtype)),
       turn_(isa, problem.dtype),
+      transpose_(transpose_of(isa)),
       z_(problem, order, rows, columns, step, channels),
       span_((columns - 1) * problem.stride_w + (problem.S - 1) * problem.dilation_w + 1) {
   if (order == Order::pixels_last)
@@ -82,7 +86,9 @@ std::vector<int64_t> Strip::taps() const {
 }
 
 void Strip::fill(const void* x, const Block& block, float* strip) const {
-  if (order_ == Order::pixels_last)
+  if (order_ == Order::pixels_last && c_.layout == Layout::nhwc)
+    turn_pixels(x, block, strip);
+  else if (order_ == Order::pixels_last)
     fill_planes(x, block, false, strip);
   else
     fill_pixels(x, block, strip);
@@ -124,6 +130,39 @@ void Strip::fill_planes(const void* x, const Block& block, bool padded, float* s
         if (!padded) std::fill(to + in.end, to + z_.phase, 0.0f);
       }
     }
+}
+
+/// From NHWC.
+void Strip::turn_pixels(const void* x, const Block& block, float* strip) const {
+  const int64_t step = c_.stride_w, phases = z_.row / z_.phase, channels = channels_of(block);
+  const int64_t h0 = block.p * c_.stride_h - c_.pad_top, rows = z_.high.size_for(block.rows);
+  float* room = strip + z_.laid_out;
+  for (int64_t f = 0; f < phases; ++f) {
+    const int64_t w = block.q * step - c_.pad_left + f;
+    const Inside in(w, step, z_.phase, c_.W);
+    for (int64_t i = 0; i < rows; ++i) {
+      const int64_t h = h0 + z_.high.source(i);
+      const bool inside = h >= 0 && h < c_.H;
+      const int64_t begin = inside ? in.begin : 0, end = inside ? in.end : 0;
+      float* to = strip + i * z_.row + f * z_.phase;
+      for (int64_t c = 0; c < channels; ++c) {
+        std::fill_n(to + c * z_.channel, begin, 0.0f);
+        std::fill(to + c * z_.channel + end, to + c * z_.channel + z_.phase, 0.0f);
+      }
+      const int64_t first = block.g * c_.C_per_group() + block.c;
+      for (int64_t p = begin, n; p < end; p += n) {
+        const int64_t pixel = (block.n * c_.H + h) * c_.W + w + p * step;
+        const void* from = convert_.at(x, pixel * c_.C + first);
+        n = convert_.halves() ? std::min(kTurned, end - p) : end - p;
+        if (convert_.halves()) {
+          rows_to_f32(convert_, from, step * c_.C, room, channels, n, channels);
+          transpose_(room, channels, n, channels, to + p, z_.channel);
+        } else {
+          transpose_(static_cast<const float*>(from), step * c_.C, n, channels, to + p, z_.channel);
+        }
+      }
+    }
+  }
 }
 
 // -- channels last --

@@ -42,7 +42,7 @@ struct Block {
 };
 
 enum class Order {
-  pixels_last,    ///< [channel][row][column modulo stride][column / stride]; of NCHW only
+  pixels_last,    ///< [channel][row][column modulo stride][column / stride]
   channels_last,  ///< [row][column][channel]
 };
 
@@ -87,7 +87,7 @@ class Strip {
 
   void fill(const void* x, const Block& block, float* strip) const;
   /// The same where `strip` already holds a block of the same output rows and columns, of another
-  /// group or image: what is padding stays. Pixels last.
+  /// group or image: what is padding stays. Pixels last, of NCHW.
   void refill(const void* x, const Block& block, float* strip) const;
 
  private:
@@ -95,6 +95,7 @@ class Strip {
   void set_offsets_channels_last();
 
   void fill_planes(const void* x, const Block& block, bool padded, float* strip) const;
+  void turn_pixels(const void* x, const Block& block, float* strip) const;
   void fill_pixels(const void* x, const Block& block, float* strip) const;
 
   // One row of the strip from a row of x, from column w0 on. `room` takes what is converted first.
@@ -110,6 +111,7 @@ class Strip {
   Order order_;
   const Converter& convert_;
   Turn turn_;
+  Transpose transpose_;
   StripSizes z_;
   std::int64_t span_;  // columns from the first that a row reads to the last
   std::int64_t row_step_ = 0, column_step_ = 1;
