@@ -36,6 +36,11 @@ std::vector<ConvProblem> problems_for(const KernelRow& row, Layout layout, std::
 std::vector<ConvProblem> nasty_problems();
 
 /// A CPU device without vendor libraries, made once for each choice.
+/// Many input channels, of which a thread's slot holds a part at a time, as text for parse_problem.
+inline constexpr const char* kManyChannels[] = {"1x300x6x6,k5,3x3,p1", "1x96x9x7,k40,3x3,p1",
+                                                "1x150x4x9,k20,5x5,p2", "1x1100x5x5,k9,1x1",
+                                                "1x200x4x33,k5,5x5,p2"};
+
 Device& cpu_device(const std::string& isa, int threads, std::size_t last_level_cache = 0);
 /// What a reproducer needs to make the same device: " --threads 3 --isa avx2".
 std::string cpu_flags(const std::string& isa, int threads);

@@ -147,6 +147,19 @@ TEST_P(Streaming, OutputsLargerThanTheLastCache) {
 INSTANTIATE_TEST_SUITE_P(Layout, Streaming, testing::Values(Layout::nchw, Layout::nhwc),
                          layout_name);
 
+TEST_F(Exact, ManyChannelsInSmallSlots) {
+  for (const char* text : kManyChannels)
+    for (const Layout layout : {Layout::nchw, Layout::nhwc})
+      for (const DType dtype : {DType::f32, DType::bf16})
+        for (const int threads : {1, 4}) {
+          ConvProblem p = parse_problem(text);
+          p.layout = layout, p.dtype = dtype, p.bias = true, p.activation = Activation::relu;
+          verify_everywhere(p, threads, [](const KernelRow& row) {
+            return row.implementation == Implementation::optimized;
+          });
+        }
+}
+
 TEST(CoveringProblems, AreValidAndDistinct) {
   const auto& problems = covering_problems();
   for (const ConvProblem& p : problems) EXPECT_NO_THROW(p.validate()) << to_text(p);

@@ -54,6 +54,20 @@ inline std::int64_t bias_floats(const ConvProblem& problem) {
   return problem.bias && problem.dtype != DType::f32 ? problem.K : 0;
 }
 
+/// Bytes a thread that a plan may take where both tensors are smaller: room for register tiles.
+constexpr std::int64_t kSmallSlot = 64 << 10;
+
+/// Bytes that the workspace of a plan may take: those of the larger tensor.
+inline std::int64_t workspace_limit(const ConvProblem& problem, int threads) {
+  return std::max({problem.x_bytes(), problem.y_bytes(), kSmallSlot * threads});
+}
+
+/// Floats that such a workspace leaves to each thread's slot; see Slots.
+inline std::int64_t slot_limit(const ConvProblem& problem, int threads) {
+  const std::int64_t floats = workspace_limit(problem, threads) / std::int64_t(sizeof(float));
+  return (floats - kLine - round_up(bias_floats(problem), kLine)) / threads / kLine * kLine;
+}
+
 /// The workspace of kernels that give each thread the same number of floats, behind a head that all
 /// share.
 class Slots {

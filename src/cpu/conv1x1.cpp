@@ -51,6 +51,7 @@ struct Sizes {
              : wide ? kernels.wide_pixels
                     : kernels.pixels),
         room(int64_t(context.core_cache() / sizeof(float)) / 2 / C),
+        most(slot_limit(problem, context.threads())),
         together(std::max(room / block, int64_t(1)) * block),
         stays(C * K <= int64_t(context.core_cache() / sizeof(float)) / 2),
         unit(nchw ? lanes : 1),
@@ -66,8 +67,12 @@ struct Sizes {
   /// which more are read in turn than one set of a cache has ways.
   bool copies() const {
     constexpr int64_t kAlias = 1024;
-    return nchw || halves || c.C * c.stride_w % kAlias == 0;
+    return must_copy() || (c.C * c.stride_w % kAlias == 0 && fits());
   }
+  bool must_copy() const { return nchw || halves; }
+  bool fits() const { return slot() <= most; }
+  /// Floats of a task's copied pixels.
+  int64_t slot() const { return pixels * pitch(); }
   /// Floats from copied pixel to copied pixel (NHWC).
   int64_t pitch() const { return spread(C); }
 
@@ -79,6 +84,7 @@ struct Sizes {
   bool wide;            ///< tiles of few pixels and many channels
   int64_t block, tile;  ///< output channels and pixels of a register tile
   int64_t room;         ///< pixels or output channels that take half of the core's cache
+  int64_t most;         ///< floats of copied pixels, by the memory that there is
   int64_t together;     ///< NHWC: output channels whose weights stay there
   bool stays;           ///< all weights of a group do
   int64_t unit;         ///< pixels that are not parted
@@ -91,23 +97,29 @@ struct Sizes {
     const double of_task = double(ceil_div(ceil_div(plane, unit), b.parts) * unit);
     const double tiles = std::ceil(of_task / double(tile));
     const double blocks = double(ceil_div(ceil_div(K, block), b.splits));
-    const double sums = of_task * double(block) / double(lanes);
+    // NHWC: the last block has fewer vectors, and one that is not full leaves through a buffer.
+    const double filled =
+        nchw || K <= block ? 1 : double(round_up(K, lanes)) / double(round_up(K, block));
+    const double buffered = !nchw && K % lanes != 0 ? 30 * of_task / double(b.splits) : 0;
+    const double sums = filled * of_task * double(block) / double(lanes);
     const double fetch = (nchw ? c.stride_w > 1 ? 60 : 10 : 2) * of_task / double(lanes);
     // Weights that do not stay in the core's cache pass through it in every task.
     const double weights = stays ? 0 : kStreamed * blocks * double(block * C);
-    const double task =
-        1000 + weights + blocks * (sums * (0.82 * double(C) + 3) + 30 * tiles) + fetch * double(C);
+    const double task = 1000 + weights + blocks * (sums * (0.82 * double(C) + 3) + 30 * tiles) +
+                        fetch * double(C) + buffered;
     const double tasks = double(std::max<int64_t>(c.N, 1) * c.groups * b.parts * b.splits);
     return (std::max(std::ceil(tasks / threads), tasks / threads) + kUneven) * task;
   }
 
   /// Half of the core's cache for copied pixels, the rest for the weights that pass.
   Blocking choose(int threads) const {
-    const int64_t most = std::max(std::min({room, plane, 16 * tile}) / tile, int64_t(1));
+    const int64_t copied = must_copy() ? most / pitch() : room;
+    const int64_t most_tiles =
+        std::max(std::min({room, copied, plane, 16 * tile}) / tile, int64_t(1));
     const int64_t blocks = ceil_div(K, block);
     Blocking best;
     double least = std::numeric_limits<double>::infinity();
-    for (int64_t tiles = most; tiles > 0; tiles = tiles * 3 / 4)
+    for (int64_t tiles = most_tiles; tiles > 0; tiles = tiles * 3 / 4)
       for (int64_t splits = 1; splits <= std::min<int64_t>(blocks, kTasksPerThread * threads);
            splits *= 2) {
         const Blocking b{std::max<int64_t>(ceil_div(plane, tiles * tile), 1), splits};
@@ -125,7 +137,7 @@ class Conv1x1 final : public PreparedConv {
         convert_(converter(context.isa(), problem.dtype)),
         s_(context, problem),
         c_(s_.c),
-        slots_(context.threads(), s_.copies() ? s_.pixels * s_.pitch() : 0, bias_floats(problem)) {
+        slots_(context.threads(), s_.copies() ? s_.slot() : 0, bias_floats(problem)) {
     for (int64_t i = 0; i < s_.C; ++i) offsets_.push_back(i * s_.tile);
   }
 
@@ -333,7 +345,9 @@ KernelRow conv1x1_row(const Context& context) {
     return {};
   };
   row.cost = [&context](const ConvProblem& p) {
-    return Sizes(context, p).seconds(context.threads());
+    const Sizes sizes(context, p);
+    const bool too_large = sizes.must_copy() && !sizes.fits();
+    return too_large ? std::numeric_limits<double>::infinity() : sizes.seconds(context.threads());
   };
   row.make = [&context](const ConvProblem& p) { return std::make_unique<Conv1x1>(context, p); };
   return row;

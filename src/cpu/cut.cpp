@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "cpu/call.h"
+
 namespace metalconv::cpu {
 namespace {
 
@@ -15,8 +17,8 @@ constexpr int64_t kColumnStep = 32;  // whole vectors, or pairs of them
 
 }  // namespace
 
-Cut::Cut(const Context& context, const ConvProblem& c,
-         const std::function<std::size_t(int64_t, int64_t)>& strip_bytes)
+Cut::Cut(const Context& context, const ConvProblem& c, int64_t room,
+         const std::function<int64_t(int64_t, int64_t)>& strip)
     : samples_(c.N),
       groups_(c.groups),
       P_(c.P()),
@@ -28,15 +30,18 @@ Cut::Cut(const Context& context, const ConvProblem& c,
       rows_(1),
       columns_(Q_) {
   const int threads = context.threads();
-  const std::size_t budget = context.core_cache() / 4;
+  const int64_t most = slot_limit(c, threads) - room;
+  const int64_t budget = std::min(int64_t(context.core_cache() / sizeof(float)) / 4, most);
   // Rows that tasks share at their edges are copied twice: few columns cost less than few rows.
-  while (columns_ > kFewestColumns && strip_bytes(std::min(kRows, P_), columns_) > budget)
+  while ((columns_ > kFewestColumns && strip(std::min(kRows, P_), columns_) > budget) ||
+         (columns_ > kColumnStep && strip(1, columns_) > most))
     columns_ = round_up(columns_ / 2, kColumnStep);
+  fits_ = strip(1, columns_) <= most;
   segments_ = ceil_div(Q_, columns_);
   const int64_t parts = std::max<int64_t>(samples_ * groups_ * segments_, 1);
   rows_ =
       std::clamp<int64_t>(ceil_div(parts * P_, kTasksPerThread * threads), 1, std::min(kRows, P_));
-  while (rows_ > 1 && strip_bytes(rows_, columns_) > budget) --rows_;
+  while (rows_ > 1 && strip(rows_, columns_) > budget) --rows_;
   bands_ = std::min(round_up(ceil_div(P_, rows_), threads), P_);
   rows_ = ceil_div(P_, bands_);
 }

@@ -14,10 +14,14 @@ namespace metalconv::cpu {
 
 class Cut {
  public:
-  /// Strips, whose size for a block of rows x columns is `strip_bytes`, take a quarter of the
-  /// core's cache; there are enough tasks that no thread waits long at the end.
-  Cut(const Context& context, const ConvProblem& problem,
-      const std::function<std::size_t(std::int64_t rows, std::int64_t columns)>& strip_bytes);
+  /// Strips, whose floats for a block of rows x columns are `strip`, take a quarter of the core's
+  /// cache, and with `room` no more than a slot may; there are enough tasks that no thread waits
+  /// long at the end.
+  Cut(const Context& context, const ConvProblem& problem, std::int64_t room,
+      const std::function<std::int64_t(std::int64_t rows, std::int64_t columns)>& strip);
+
+  /// Whether a slot holds the smallest block that it could.
+  bool fits() const { return fits_; }
 
   std::int64_t rows() const { return rows_; }        ///< of a block, at most
   std::int64_t columns() const { return columns_; }  ///< likewise
@@ -35,6 +39,7 @@ class Cut {
   bool large_;          ///< beyond the last cache
   std::int64_t dense_;  ///< neighbouring floats of y that a kernel writes together
   std::int64_t rows_, columns_, bands_, segments_;
+  bool fits_;
 };
 
 }  // namespace metalconv::cpu

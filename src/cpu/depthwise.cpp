@@ -208,13 +208,14 @@ class DepthwiseByChannels final : public Depthwise {
         span_((Q_ - 1) * c_.stride_w + (c_.S - 1) * c_.dilation_w + 1),
         padded_(!in_place_ && span_ <= 2 * c_.W),
         width_(padded_ ? span_ : c_.W),
+        most_(slot_limit(problem, context.threads())),
+        turn_(context.isa(), c_.dtype),
         share_(channels_of_task()),
         shares_(ceil_div(c_.C, share_)),
         bands_(std::min(P_, ceil_div(wanted_tasks(), std::max<int64_t>(c_.N * shares_, 1)))),
         segment_(columns_of_segment()),
         high_(rows_of_copy()),
-        turn_(context.isa(), c_.dtype),
-        slots_(context.threads(), in_place_ ? 0 : copy_floats() + sums_floats() + room_floats(),
+        slots_(context.threads(), in_place_ ? 0 : slot_floats(high_, share_),
                bias_floats(problem)) {
     for (int64_t q = 0; q < Q_; ++q) {
       const Inside taps(q * c_.stride_w - (padded_ ? 0 : c_.pad_left), c_.dilation_w, c_.S, width_);
@@ -288,7 +289,10 @@ class DepthwiseByChannels final : public Depthwise {
     const int64_t fitting =
         (turned ? kStripFloats / (high(P_).size * width_) : kCopyFloats / (high(1).size * width_)) /
         kLine * kLine;
-    return std::min({share, std::max(fitting, kLine), c_.C});
+    share = std::min({share, std::max(fitting, kLine), c_.C});
+    while (share > kLine && slot_floats(high(1), share) > most_)
+      share = (ceil_div(share, kLine) - 1) * kLine;
+    return share;
   }
   /// In place: of so many columns that the input rows of an output row stay in L1 for the next one.
   int64_t columns_of_segment() const {
@@ -298,16 +302,23 @@ class DepthwiseByChannels final : public Depthwise {
   }
   Axis rows_of_copy() const {
     int64_t rows = ceil_div(P_, bands_);
-    while (rows > 1 && high(rows).size * width_ * share_ > kCopyFloats) --rows;
+    while (rows > 1 && (high(rows).size * width_ * share_ > kCopyFloats ||
+                        slot_floats(high(rows), share_) > most_))
+      --rows;
     return high(rows);
   }
   // A slot: rows of the input, pixel by pixel, rows of sums the same way, and what is between them
   // and planes of halves.
-  int64_t copy_floats() const { return round_up(high_.size * width_ * share_, kLine); }
-  int64_t sums_floats() const { return round_up(high_.outputs * Q_ * share_, kLine); }
-  int64_t room_floats() const {
-    const bool needed = c_.layout == Layout::nchw && !turn_.straight(1);
-    return needed ? Turn::kPlanes * std::max(c_.W, high_.outputs * Q_) : 0;
+  int64_t copy_floats(const Axis& high, int64_t share) const {
+    return round_up(high.size * width_ * share, kLine);
+  }
+  int64_t sums_floats(const Axis& high, int64_t share) const {
+    return round_up(high.outputs * Q_ * share, kLine);
+  }
+  int64_t slot_floats(const Axis& high, int64_t share) const {
+    const bool room = c_.layout == Layout::nchw && !turn_.straight(1);
+    return copy_floats(high, share) + sums_floats(high, share) +
+           (room ? Turn::kPlanes * std::max(c_.W, high.outputs * Q_) : 0);
   }
 
   void band_in_place(const Call& io, const Part& part) const {
@@ -324,8 +335,8 @@ class DepthwiseByChannels final : public Depthwise {
   /// A few rows at a time.
   void band_of_copies(const Call& io, const Part& part, float* slot) const {
     const int64_t pitch = width_ * part.channels;
-    float* sums = slot + copy_floats();
-    float* room = sums + sums_floats();
+    float* sums = slot + copy_floats(high_, share_);
+    float* room = sums + sums_floats(high_, share_);
     for (int64_t p0 = part.begin; p0 < part.end; p0 += high_.outputs) {
       const int64_t rows = std::min(high_.outputs, part.end - p0);
       copy_input(io, part, p0, rows, slot, room);
@@ -407,15 +418,16 @@ class DepthwiseByChannels final : public Depthwise {
     }
   }
 
-  bool in_place_;           // or from a copy of the input
-  int64_t span_;            // columns from the first that a row reads to the last
-  bool padded_;             // the copy has columns of zeros: all outputs of a row are alike
-  int64_t width_;           // columns of what is read
+  bool in_place_;  // or from a copy of the input
+  int64_t span_;   // columns from the first that a row reads to the last
+  bool padded_;    // the copy has columns of zeros: all outputs of a row are alike
+  int64_t width_;  // columns of what is read
+  int64_t most_;   // floats of a slot
+  Turn turn_;
   int64_t share_, shares_;  // channels of a task, and how many of those
   int64_t bands_;           // of output rows of an image
   int64_t segment_;         // columns of a row that are done together
   Axis high_;               // of the rows whose input is copied together
-  Turn turn_;
   Slots slots_;
   std::vector<std::vector<Run>> segments_;  // of an output row
 };

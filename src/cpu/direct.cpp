@@ -7,6 +7,7 @@
 #include <hwy/cache_control.h>
 
 #include <algorithm>
+#include <limits>
 #include <span>
 
 #include "cpu/call.h"
@@ -44,20 +45,28 @@ class Direct final : public PreparedConv {
         c_(problem),
         kernels_(row_kernels(context.isa())),
         convert_(converter(context.isa(), problem.dtype)),
-        cut_(context, problem,
-             [&](int64_t rows, int64_t columns) {
-               return std::size_t(strip_for(context, problem, rows, columns).floats()) *
-                      sizeof(float);
-             }),
-        strip_(strip_for(context, problem, cut_.rows(), cut_.columns())),
+        cut_(cut_for(context, problem)),
+        strip_(context.isa(), problem, order_of(problem), cut_.rows(), cut_.columns(), kLine),
         taps_(strip_.taps()),
-        part_(columns_of_part()),
+        part_(convert_.halves() ? std::min(columns_of_part(problem, kernels_), cut_.columns())
+                                : cut_.columns()),
         // Tiles may read, and drop, up to a tile of pixels past the end.
         strip_room_(round_up(strip_.floats() + kernels_.nchw_pixels, kLine)),
         slots_(context.threads(),
-               strip_room_ + (convert_.halves() ? part_ * channels_of_part() : 0),
+               strip_room_ + (convert_.halves() ? part_ * channels_of_part(problem, kernels_) : 0),
                bias_floats(problem)) {
     add_blocks();
+  }
+
+  static Cut cut_for(const Context& context, const ConvProblem& problem) {
+    const RowKernels& kernels = row_kernels(context.isa());
+    const bool halves = problem.dtype != DType::f32;
+    const int64_t part =
+        halves ? columns_of_part(problem, kernels) * channels_of_part(problem, kernels) : 0;
+    return Cut(context, problem, kernels.nchw_pixels + kLine + part,
+               [&](int64_t rows, int64_t columns) {
+                 return StripSizes(problem, order_of(problem), rows, columns, kLine, 0).floats;
+               });
   }
 
   std::size_t packed_bytes() const override {
@@ -115,20 +124,17 @@ class Direct final : public PreparedConv {
     bool stream;
   };
 
-  static Strip strip_for(const Context& context, const ConvProblem& c, int64_t rows,
-                         int64_t columns) {
-    const Order order = c.layout == Layout::nchw ? Order::pixels_last : Order::channels_last;
-    return Strip(context.isa(), c, order, rows, columns, kLine);
+  static Order order_of(const ConvProblem& c) {
+    return c.layout == Layout::nchw ? Order::pixels_last : Order::channels_last;
   }
   /// That are computed before any leaves: a block's, or all where they are neighbours in y.
-  int64_t channels_of_part() const {
-    return c_.layout == Layout::nchw ? (int64_t(1) << (kernels_.nchw_blocks - 1))
-                                     : c_.K_per_group();
+  static int64_t channels_of_part(const ConvProblem& c, const RowKernels& kernels) {
+    return c.layout == Layout::nchw ? (int64_t(1) << (kernels.nchw_blocks - 1)) : c.K_per_group();
   }
-  int64_t columns_of_part() const {
-    if (!convert_.halves()) return cut_.columns();
-    const int64_t least = c_.layout == Layout::nchw ? kernels_.nchw_pixels : kernels_.nhwc_pixels;
-    return std::min(std::max(kRoom / channels_of_part(), least), cut_.columns());
+  /// Of halves.
+  static int64_t columns_of_part(const ConvProblem& c, const RowKernels& kernels) {
+    const int64_t least = c.layout == Layout::nchw ? kernels.nchw_pixels : kernels.nhwc_pixels;
+    return std::max(kRoom / channels_of_part(c, kernels), least);
   }
   void add_blocks() {
     const bool nchw = c_.layout == Layout::nchw;
@@ -229,6 +235,7 @@ KernelRow direct_row(const Context& context) {
                        kMostChannels);
   };
   row.cost = [&context](const ConvProblem& p) {
+    if (!Direct::cut_for(context, p).fits()) return std::numeric_limits<double>::infinity();
     return estimate(p, row_kernels(context.isa()).lanes, context.threads());
   };
   row.make = [&context](const ConvProblem& p) { return std::make_unique<Direct>(context, p); };

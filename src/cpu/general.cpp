@@ -2,7 +2,7 @@
 // The general kernel: any channels, kernel size, stride, dilation and groups. A task computes a
 // block of output rows and columns: it copies the input that the block reads into a strip
 // (strip.h) sized for the core's own cache, and runs register tiles (general_tiles.cpp)
-// over it.
+// over it. Strips of fewer input channels, whose sums wait for the next, where memory asks for it.
 #include "cpu/general.h"
 
 #include <fmt/format.h>
@@ -10,7 +10,10 @@
 #include <algorithm>
 #include <limits>
 #include <memory>
+#include <string>
+#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "cpu/call.h"
 #include "cpu/rows.h"
@@ -26,9 +29,12 @@ constexpr int kMaxPixels = 16;     // of a tile by channels
 
 /// Which tiles to use, and how the outputs are divided among tasks.
 struct Blocking {
-  bool by_pixels = false;         ///< vectors of a tile hold pixels (NCHW only), else channels
+  bool by_pixels = false;         ///< vectors of a tile hold pixels, else channels
   int64_t rows = 1, columns = 1;  ///< outputs of a task ...
   int64_t splits = 1;             ///< ... and its share of the blocks of channels
+  int64_t chunk = 0;              ///< input channels of a strip
+  int64_t together = 0;  ///< blocks whose sums wait for the next strip, 0: a strip has all channels
+  int64_t excess = std::numeric_limits<int64_t>::max();      ///< bytes of memory above the limit
   double seconds = std::numeric_limits<double>::infinity();  ///< what it is estimated to take
 };
 
@@ -40,6 +46,20 @@ bool runs_over_rows(const ConvProblem& c, const Blocking& b, int64_t lanes) {
   return ceil_div((b.rows - 1) * pitch + b.columns, lanes) < b.rows * ceil_div(b.columns, lanes);
 }
 
+Order order_of(bool by_pixels) { return by_pixels ? Order::pixels_last : Order::channels_last; }
+
+/// Input channels that come together. Sums by channels take them so far in the order of the taps,
+/// whether a strip has them all or not, so that memory does not decide the order.
+int64_t channels_together(int64_t C) {
+  constexpr int64_t kMost = 64, kUnit = 4;  // the inner loop does 4 at a time
+  return std::min(round_up(ceil_div(C, ceil_div(C, kMost)), kUnit), C);
+}
+
+/// Whether tiles by channels go to y at once: sums need no place of their own.
+bool writes_pixels(const ConvProblem& c, int64_t lanes) {
+  return c.layout == Layout::nhwc && c.dtype == DType::f32 && c.K_per_group() % lanes == 0;
+}
+
 // -- choosing the blocking --
 
 class Chooser {
@@ -48,7 +68,8 @@ class Chooser {
       : threads_(context.threads()),
         kernels_(general::kernels_of(context.isa())),
         c_(problem),
-        cache_(int64_t(context.core_cache())) {}
+        cache_(int64_t(context.core_cache())),
+        most_(workspace_limit(problem, context.threads())) {}
 
   Blocking choose() const {
     Blocking best;
@@ -57,11 +78,12 @@ class Chooser {
   }
 
  private:
-  /// The kind of tile decides the order of the sums, so that it must not depend on the threads.
+  /// The kind of tile decides the order of the sums, so that it must depend neither on the threads
+  /// nor on the size of an element.
   bool by_pixels() const {
-    if (c_.layout == Layout::nhwc) return false;
     Chooser alone = *this;
     alone.threads_ = 1;
+    alone.most_ = std::numeric_limits<int64_t>::max();
     Blocking pixels, channels;
     alone.try_tiles(true, &pixels);
     alone.try_tiles(false, &channels);
@@ -69,45 +91,90 @@ class Chooser {
   }
 
   void try_tiles(bool by_pixels, Blocking* best) const {
+    const int64_t C = c_.C_per_group(), least = channels_together(C);
+    try_bands(by_pixels, C, best);
+    // Where the memory is less than the cache would take, fewer channels of more outputs may do.
+    if (best->excess == 0 && most_ / threads_ >= strip_limit_) return;
+    for (int64_t chunks = ceil_div(C, least); chunks > 1;) {
+      chunks = ceil_div(chunks, 2);
+      try_bands(by_pixels, std::min(chunks * least, C), best);
+    }
+  }
+
+  void try_bands(bool by_pixels, int64_t chunk, Blocking* best) const {
     const int64_t P = c_.P(), Q = c_.Q();
     Blocking b;
     b.by_pixels = by_pixels;
-    b.columns = fitting_columns(by_pixels);
+    b.chunk = chunk;
+    b.columns = fitting_columns(by_pixels, chunk);
     const int64_t block = by_pixels ? kernels_.channels : kernels_.channel_vectors * kernels_.lanes;
     const int64_t unit = by_pixels ? 1 : kernels_.lanes;
     const int64_t padded = ceil_div(c_.K_per_group(), unit) * unit;
     const int64_t blocks = ceil_div(c_.K_per_group(), block);
     for (int64_t bands = 1; bands <= P; bands = next_bands(bands, P)) {
       b.rows = ceil_div(P, bands);
-      if (b.rows > 1 && strip_bytes(b.rows, b.columns) > strip_limit_) continue;
+      if (b.rows > 1 && strip_bytes(b.rows, b.columns, chunk) > strip_limit_) continue;
       if (b.rows > 1 && b.columns < Q) continue;
+      const int64_t strip = strip_floats(b);
       const int64_t tasks = std::max<int64_t>(c_.N, 1) * c_.groups * bands * ceil_div(Q, b.columns);
       for (b.splits = 1; b.splits <= blocks; b.splits *= 2) {
-        b.seconds =
-            seconds(b, tasks * b.splits, std::min(ceil_div(blocks, b.splits) * block, padded));
-        if (b.seconds < best->seconds) *best = b;
+        const int64_t share = ceil_div(blocks, b.splits);
+        set_together(share, strip, &b);
+        b.excess = std::max<int64_t>(bytes(strip, b) - most_, 0);
+        b.seconds = seconds(b, tasks * b.splits, std::min(share * block, padded));
+        if (std::tie(b.excess, b.seconds) < std::tie(best->excess, best->seconds)) *best = b;
         if (threads_ == 1 || tasks * b.splits >= 8 * threads_) break;
       }
     }
   }
+  int64_t strip_floats(const Blocking& b) const {
+    return StripSizes(c_, order_of(b.by_pixels), b.rows, b.columns, 1, b.chunk).floats;
+  }
+  /// Of the `share` blocks of a task as many as the memory holds.
+  void set_together(int64_t share, int64_t strip, Blocking* b) const {
+    b->together = b->chunk < c_.C_per_group() ? share : 0;
+    while (b->together > 1 && bytes(strip, *b) > most_) b->together = ceil_div(b->together, 2);
+  }
+  /// Of the workspace.
+  int64_t bytes(int64_t strip, const Blocking& b) const {
+    return int64_t(Slots(threads_, strip + kMaxTile + sums_floats(b), bias_floats(c_)).bytes());
+  }
+
+ public:
+  /// For sums that wait for the next strip, tile by tile.
+  int64_t sums_floats(const Blocking& b) const {
+    if (!b.by_pixels && writes_pixels(c_, kernels_.lanes)) return 0;
+    const Tiles tiles = b.by_pixels ? pixel_tiles(b) : channel_tiles(b);
+    return b.together * int64_t(tiles.count) * kMaxTile;
+  }
+
+ private:
   /// The next count of bands that makes them lower.
   static int64_t next_bands(int64_t bands, int64_t P) {
     const int64_t rows = ceil_div(P, bands);
     return rows == 1 ? P + 1 : ceil_div(P, rows - 1);
   }
 
-  int64_t strip_bytes(int64_t rows, int64_t columns) const {
-    return c_.C_per_group() * Axis(rows, c_.stride_h, c_.dilation_h, c_.R).size *
+  int64_t strip_bytes(int64_t rows, int64_t columns, int64_t channels) const {
+    return channels * Axis(rows, c_.stride_h, c_.dilation_h, c_.R).size *
            Axis(columns, c_.stride_w, c_.dilation_w, c_.S).size * int64_t(sizeof(float));
   }
 
-  /// All columns, or fewer where not even one row of outputs fits.
-  int64_t fitting_columns(bool by_pixels) const {
+  /// All columns, or fewer where not even one row of outputs fits the cache; with the fewest
+  /// channels, the memory.
+  int64_t fitting_columns(bool by_pixels, int64_t channels) const {
     const int64_t tile = by_pixels ? kernels_.pixel_vectors * kernels_.lanes : kernels_.pixels;
     int64_t columns = c_.Q();
-    while (columns > tile && strip_bytes(1, columns) > strip_limit_)
+    while (columns > tile && strip_bytes(1, columns, channels) > strip_limit_)
       columns = ceil_div(columns / 2, tile) * tile;
-    return columns;
+    if (channels > channels_together(c_.C_per_group())) return columns;
+    Blocking b;
+    b.by_pixels = by_pixels;
+    b.chunk = channels;
+    b.together = channels < c_.C_per_group() ? 1 : 0;
+    for (b.columns = columns; b.columns > 1; b.columns /= 2)
+      if (bytes(strip_floats(b), b) <= most_) break;
+    return b.columns;
   }
 
   // The estimate counts in vector multiply-adds, what a core does one of a cycle; constants were
@@ -120,17 +187,28 @@ class Chooser {
     // A tile of fewer than 8 sums waits for each of them.
     const double blocks = std::max(double(channels) / t.channels, 8.0 / most_sums(b));
     // Copying: whole rows or pixels, or one float at a time.
-    const bool single = c_.layout == Layout::nchw && (c_.stride_w > 1 || !b.by_pixels);
+    const bool nchw = c_.layout == Layout::nchw, turned = !nchw && b.by_pixels;
+    const bool single = c_.stride_w > 1 ? nchw || turned : nchw && !b.by_pixels;
     const int64_t rows = c_.C_per_group() * Axis(b.rows, c_.stride_h, c_.dilation_h, c_.R).size;
-    const double fill = double(strip_bytes(b.rows, b.columns)) * (single ? 0.4 : 0.08) +
-                        (b.by_pixels ? 100.0 * double(rows) : 0.0);
+    // Chunks of the input channels come anew for each few blocks of the output channels.
+    const double chunks = double(ceil_div(c_.C_per_group(), b.chunk));
+    const double fills =
+        b.together > 0 ? std::max(double(channels) / t.channels / double(b.together), 1.0) : 1;
+    const double fill =
+        double(strip_bytes(b.rows, b.columns, c_.C_per_group())) * (single   ? 0.4
+                                                                    : turned ? 0.2
+                                                                             : 0.08) +
+        (turned        ? 20.0 * double(rows)
+         : b.by_pixels ? 100.0 * double(rows)
+                       : 0.0);
     // Weights pass once from memory, when they do not stay in the cache, and from it for every
     // tile.
     const double weights = steps * t.channels * sizeof(float);
     const double first =
         weights * double(channels) / t.channels > double(cache_) / 2 ? 1.0 / 16 : 0;
-    const double tiles = t.sums * steps + t.count * (weights / 128 + 40) + t.stores;
-    const double task = fill + 200 + blocks * (tiles + weights * first);
+    const double tiles = t.sums * (0.9 * steps + 3 * (chunks - 1)) +
+                         t.count * (weights / 128 + 40 * chunks) + t.stores;
+    const double task = fills * fill + 200 + blocks * (tiles + weights * first);
     // On average the last round is half empty.
     const double rounds =
         std::max(double(ceil_div(tasks, threads_)), double(tasks) / threads_ + 0.5);
@@ -156,7 +234,8 @@ class Chooser {
     const int64_t vectors = ceil_div(run, kernels_.lanes);
     const double sums = double(runs * vectors * kernels_.channels);
     const int64_t tiles = runs * ceil_div(vectors, kernels_.pixel_vectors);
-    return {kernels_.channels, double(tiles), sums, sums * (over ? 8 : 4)};
+    const double store = c_.layout == Layout::nhwc ? 1.0 * kernels_.lanes : over ? 8 : 4;
+    return {kernels_.channels, double(tiles), sums, sums * store};
   }
   Tiles channel_tiles(const Blocking& b) const {
     const int64_t pixels = b.rows * b.columns, vectors = kernels_.channel_vectors;
@@ -171,6 +250,7 @@ class Chooser {
   const general::Kernels& kernels_;
   const ConvProblem& c_;
   int64_t cache_;
+  int64_t most_;                      // bytes of workspace
   int64_t strip_limit_ = cache_ / 2;  // the rest is for the weights that pass through
 };
 
@@ -184,20 +264,26 @@ class General final : public PreparedConv {
         c_(problem),
         blocking_(blocking),
         convert_(converter(context.isa(), problem.dtype)),
-        strip_(context.isa(), problem,
-               blocking.by_pixels ? Order::pixels_last : Order::channels_last, blocking.rows,
-               blocking.columns, 1),
+        strip_(context.isa(), problem, order_of(blocking.by_pixels), blocking.rows,
+               blocking.columns, 1, blocking.chunk),
         // Tiles may read, and then drop, up to one tile past the end.
-        slots_(context.threads(), strip_.floats() + kMaxTile, bias_floats(problem)),
+        sums_at_(strip_.floats() + kMaxTile),
+        slots_(context.threads(), sums_at_ + Chooser(context, problem).sums_floats(blocking),
+               bias_floats(problem)),
         nchw_(problem.layout == Layout::nchw),
         over_rows_(runs_over_rows(problem, blocking, kernels_.lanes)),
-        straight_(!convert_.halves() && (!over_rows_ || strip_.row_step() == problem.Q())),
+        transpose_(transpose_of(context.isa())),
+        straight_(nchw_ && !convert_.halves() && (!over_rows_ || strip_.row_step() == problem.Q())),
         Q_(problem.Q()),
         plane_(problem.P() * problem.Q()),
         lanes_(kernels_.lanes),
         depth_(problem.C_per_group() * problem.R * problem.S),
         block_(blocking.by_pixels ? kernels_.channels : kernels_.channel_vectors * lanes_),
-        blocks_(ceil_div(problem.K_per_group(), block_)) {}
+        blocks_(ceil_div(problem.K_per_group(), block_)),
+        chunk_(blocking.by_pixels ? blocking.chunk : channels_together(problem.C_per_group())) {
+    for (int64_t c = 0; !blocking.by_pixels && c < blocking.chunk; c += chunk_)
+      for (const int64_t tap : strip_.outer()) outer_.push_back(c + tap);
+  }
 
   std::size_t packed_bytes() const override {
     return std::size_t(c_.groups * group_weights()) * sizeof(float);
@@ -208,8 +294,9 @@ class General final : public PreparedConv {
         blocking_.by_pixels
             ? fmt::format("{} channels x {} pixels", block_, kernels_.pixel_vectors * lanes_)
             : fmt::format("{} pixels x {} channels", kernels_.pixels, block_);
-    return fmt::format("{}, {} in registers, {} x {} outputs a task, {} splits", context_.isa(),
-                       tile, blocking_.rows, blocking_.columns, blocking_.splits);
+    return fmt::format("{}, {} in registers, {} x {} outputs from {} channels a task, {} splits",
+                       context_.isa(), tile, blocking_.rows, blocking_.columns, blocking_.chunk,
+                       blocking_.splits);
   }
 
   void pack(Queue&, const TensorView& w, Memory packed) const override;
@@ -217,11 +304,17 @@ class General final : public PreparedConv {
                const TensorView& y, Memory workspace) const override;
 
  private:
-  /// Blocks of channels [first, last) of a block of outputs whose input is in `strip`.
+  /// Blocks of channels [first, last) of a block of outputs whose input is in `strip`: all input
+  /// channels, or the chunk from at.c on. Then a tile's sums wait at `sums` where they do in y.
   struct Task {
     Block at;
     int64_t first, last;
     float* strip;
+    float* sums;
+  };
+  /// Input channels of a group whose sums are taken in one go.
+  struct Channels {
+    int64_t first, count;
   };
 
   int64_t group_weights() const {
@@ -230,14 +323,20 @@ class General final : public PreparedConv {
   }
 
   Task task(int64_t index, float* strip) const;
-  general::Sum sum(const Call&, const Task&, int64_t k, general::BlockBias* bias) const;
+  int64_t width_of(int64_t k) const;
+  template <class Run>
+  bool sum_up(const Call&, const Task&, int64_t k, const Run&) const;
+  general::Sum sum(const Call&, const Task&, int64_t k, const Channels&) const;
   void by_pixels(const Call&, const Task&) const;
-  void run_of_pixels(const Call&, const Task&, int64_t block, int64_t row, int64_t length) const;
+  void run_of_pixels(const Call&, const Task&, int64_t block, int64_t row, int64_t length,
+                     float* sums) const;
   void store_run(const Call&, const Task&, const float* tile, int64_t begin, int64_t end,
                  int64_t plane) const;
+  void store_pixels(const Call&, const Task&, const float* tile, int64_t pitch, int64_t begin,
+                    int64_t end, int64_t row, int64_t k) const;
   void by_channels(const Call&, const Task&) const;
-  void tile_of_channels(const Call&, const Task&, int64_t block, int64_t first,
-                        int64_t pixels) const;
+  void tile_of_channels(const Call&, const Task&, int64_t block, int64_t first, int64_t pixels,
+                        float* sums) const;
   void scatter(const Call&, const float* tile, int64_t width, int64_t channels, int64_t image,
                const int64_t* to, int64_t pixels) const;
 
@@ -247,15 +346,21 @@ class General final : public PreparedConv {
   Blocking blocking_;
   const Converter& convert_;
   Strip strip_;
+  int64_t sums_at_;  // floats of a slot before the sums
   Slots slots_;
   bool nchw_;
-  bool over_rows_, straight_;  // runs of pixels go over rows; whole tiles of them go to y at once
+  bool over_rows_;  // runs of pixels go over rows
+  Transpose transpose_;
+  bool straight_;  // whole tiles of them go to y at once
   int64_t Q_, plane_, lanes_, depth_;
   int64_t block_, blocks_;  // output channels of a tile, and tiles of them in a group
+  int64_t chunk_;           // input channels whose sums are taken in one go ...
+  std::vector<int64_t>
+      outer_;  // ... by channels: the offsets of all taps of the first, the next ...
   int64_t passing_weights_ = int64_t(context_.core_cache() / sizeof(float) / 2);
 };
 
-/// [group][block][outer][inner][channel of the block], in the order of the sum.
+/// [group][block][chunk][outer][inner][channel of the block], in the order of the sum.
 void General::pack(Queue&, const TensorView& w, Memory packed) const {
   const Floats floats(convert_, w, c_.w_elements());
   const float* from = floats.data();
@@ -267,7 +372,9 @@ void General::pack(Queue&, const TensorView& w, Memory packed) const {
     const int64_t valid = std::min(block_, K - k0), width = ceil_div(valid, unit) * unit;
     float* step = to + g * group_weights() + k0 * depth_;
     for (int64_t d = 0; d < depth_; ++d, step += width) {
-      const int64_t source = blocking_.by_pixels ? d : d % channels * taps + d / channels;
+      const int64_t c = d / (chunk_ * taps) * chunk_, in_chunk = std::min(chunk_, channels - c);
+      const int64_t at = d - c * taps;
+      const int64_t source = blocking_.by_pixels ? d : (c + at % in_chunk) * taps + at / in_chunk;
       for (int64_t k = 0; k < width; ++k)
         step[k] = k < valid ? from[(g * K + k0 + k) * depth_ + source] : 0.0f;
     }
@@ -280,12 +387,19 @@ void General::execute(Queue&, const TensorView& x, Memory packed, const TensorVi
   const int64_t tasks = c_.N * c_.groups * ceil_div(c_.P(), blocking_.rows) *
                         ceil_div(Q_, blocking_.columns) * blocking_.splits;
   context_.parallel_for(tasks, [&](int64_t index) {
-    const Task part = task(index, slots_.mine(workspace));
-    strip_.fill(call.x, part.at, part.strip);
-    if (blocking_.by_pixels)
-      by_pixels(call, part);
-    else
-      by_channels(call, part);
+    const Task all = task(index, slots_.mine(workspace));
+    Task part = all;
+    const int64_t together = blocking_.together > 0 ? blocking_.together : all.last - all.first;
+    for (part.first = all.first; part.first < all.last; part.first = part.last) {
+      part.last = std::min(part.first + together, all.last);
+      for (part.at.c = 0; part.at.c < c_.C_per_group(); part.at.c += blocking_.chunk) {
+        strip_.fill(call.x, part.at, part.strip);
+        if (blocking_.by_pixels)
+          by_pixels(call, part);
+        else
+          by_channels(call, part);
+      }
+    }
   });
 }
 
@@ -306,21 +420,57 @@ General::Task General::task(int64_t index, float* strip) const {
   t.at.columns = std::min(blocking_.columns, Q_ - t.at.q);
   t.at.rows = std::min(blocking_.rows, c_.P() - t.at.p);
   t.strip = strip;
+  t.sums = blocking_.together > 0 ? strip + sums_at_ : nullptr;
   return t;
 }
 
-/// Of the tile whose first channel in the group is k; `bias` lives as long as it does.
+/// Of the block whose first channel in the group is k.
+int64_t General::width_of(int64_t k) const {
+  const int64_t channels = std::min(block_, c_.K_per_group() - k);
+  return blocking_.by_pixels ? channels : round_up(channels, lanes_);
+}
+
+/// run(sum) for all input channels in the strip, for the tile whose first channel in the group is
+/// k; whether these were the last.
+template <class Run>
+bool General::sum_up(const Call& call, const Task& task, int64_t k, const Run& run) const {
+  const int64_t C = c_.C_per_group(), K = c_.K_per_group();
+  general::BlockBias bias;
+  const auto some = [&](const Channels& channels) {
+    general::Sum s = sum(call, task, k, channels);
+    s.bias = bias.of(call.bias ? call.bias + task.at.g * K + k : nullptr, K - k, block_);
+    s.add = channels.first > 0;
+    if (channels.first + channels.count == C) s.activate(c_.activation);
+    run(s);
+  };
+  const int64_t end = std::min(task.at.c + blocking_.chunk, C);
+  // By channels all that are of the same number go at once.
+  const int64_t even = blocking_.by_pixels ? end : task.at.c + (end - task.at.c) / chunk_ * chunk_;
+  if (even > task.at.c) some({task.at.c, even - task.at.c});
+  if (end > even) some({even, end - even});
+  return end == C;
+}
+
 general::Sum General::sum(const Call& call, const Task& task, int64_t k,
-                          general::BlockBias* bias) const {
-  const int64_t K = c_.K_per_group();
+                          const Channels& channels) const {
+  const int64_t taps = c_.R * c_.S;
   general::Sum s{};
-  s.w = call.w + task.at.g * group_weights() + k * depth_;
-  s.outer = strip_.outer().data();
-  s.outer_count = int64_t(strip_.outer().size());
+  s.w = call.w + task.at.g * group_weights() + k * depth_ + channels.first * taps * width_of(k);
   s.inner = strip_.inner().data();
-  s.inner_count = int64_t(strip_.inner().size());
-  s.bias = bias->of(call.bias ? call.bias + task.at.g * K + k : nullptr, K - k, block_);
-  s.activate(c_.activation);
+  if (!blocking_.by_pixels) {
+    const int64_t chunks = std::max<int64_t>(channels.count / chunk_, 1);
+    s.outer = outer_.data() + (channels.first - task.at.c) / chunk_ * taps;
+    s.outer_count = chunks * taps;
+    s.inner_count = channels.count / chunks;
+  } else if (taps == 1) {
+    s.outer = strip_.outer().data();
+    s.outer_count = 1;
+    s.inner_count = channels.count;
+  } else {
+    s.outer = strip_.outer().data();
+    s.outer_count = channels.count;
+    s.inner_count = taps;
+  }
   return s;
 }
 
@@ -329,17 +479,21 @@ general::Sum General::sum(const Call& call, const Task& task, int64_t k,
 void General::by_pixels(const Call& call, const Task& task) const {
   const int64_t runs = over_rows_ ? 1 : task.at.rows;
   const int64_t length = over_rows_ ? (task.at.rows - 1) * strip_.row_step() + Q_ : task.at.columns;
+  const int64_t tiles = ceil_div(length, kernels_.pixel_vectors * lanes_);
+  float* sums = task.sums;
   for (int64_t b = task.first; b < task.last; ++b)
-    for (int64_t row = 0; row < runs; ++row) run_of_pixels(call, task, b, row, length);
+    for (int64_t row = 0; row < runs; ++row) {
+      run_of_pixels(call, task, b, row, length, sums);
+      if (sums) sums += tiles * kMaxTile;
+    }
 }
 
 /// `length` pixels from the start of the task's output row `row` on.
 void General::run_of_pixels(const Call& call, const Task& task, int64_t block, int64_t row,
-                            int64_t length) const {
-  alignas(64) float tile[kMaxTile];
-  general::BlockBias bias;
+                            int64_t length, float* sums) const {
+  alignas(64) float room[kMaxTile];
+  float* tile = sums ? sums : room;
   const int64_t k = block * block_, K = c_.K_per_group(), channels = std::min(block_, K - k);
-  general::Sum s = sum(call, task, k, &bias);
   const int64_t y =
       (task.at.n * c_.K + task.at.g * K + k) * plane_ + (task.at.p + row) * Q_ + task.at.q;
   int64_t tiles = ceil_div(length, kernels_.pixel_vectors * lanes_);
@@ -347,14 +501,16 @@ void General::run_of_pixels(const Call& call, const Task& task, int64_t block, i
     // What remains is shared evenly: 4 vectors are 2 + 2, not 3 + 1.
     const int64_t vectors = ceil_div(ceil_div(length - at, lanes_), tiles);
     const int64_t end = at + vectors * lanes_;
-    s.x = task.strip + strip_.place(row, at);
-    if (straight_ && end <= length) {
-      kernels_.by_pixels(int(channels), int(vectors), s, call.floats(y + at), plane_);
-    } else {
-      kernels_.by_pixels(int(channels), int(vectors), s, tile, end - at);
-      for (int64_t i = 0; i < channels; ++i)
-        store_run(call, task, tile + i * (end - at), at, std::min(end, length), y + i * plane_);
-    }
+    const bool straight = straight_ && end <= length;
+    const bool last = sum_up(call, task, k, [&](general::Sum& s) {
+      s.x = task.strip + strip_.place(row, at);
+      kernels_.by_pixels(int(channels), int(vectors), s, straight ? call.floats(y + at) : tile,
+                         straight ? plane_ : end - at);
+    });
+    if (last && !nchw_) store_pixels(call, task, tile, end - at, at, std::min(end, length), row, k);
+    for (int64_t i = 0; nchw_ && !straight && last && i < channels; ++i)
+      store_run(call, task, tile + i * (end - at), at, std::min(end, length), y + i * plane_);
+    if (sums) tile += kMaxTile;
     at = end;
   }
 }
@@ -372,6 +528,28 @@ void General::store_run(const Call& call, const Task& task, const float* tile, i
   }
 }
 
+/// The same of all channels of a tile, whose first is k, to NHWC; the run began at the task's
+/// output row `row`.
+void General::store_pixels(const Call& call, const Task& task, const float* tile, int64_t pitch,
+                           int64_t begin, int64_t end, int64_t row, int64_t k) const {
+  alignas(64) float room[kMaxTile];
+  const int64_t channels = std::min(block_, c_.K_per_group() - k);
+  const int64_t step = over_rows_ ? strip_.row_step() : end;
+  for (int64_t r = begin / step; r * step < end; ++r) {
+    const int64_t from = std::max(begin, r * step);
+    const int64_t count = std::min(end, r * step + task.at.columns) - from;
+    if (count <= 0) continue;
+    const int64_t pixel = task.at.n * plane_ + (task.at.p + row + r) * Q_ + task.at.q;
+    const int64_t y = (pixel + from - r * step) * c_.K + task.at.g * c_.K_per_group() + k;
+    if (!convert_.halves()) {
+      transpose_(tile + from - begin, pitch, channels, count, call.floats(y), c_.K);
+      continue;
+    }
+    transpose_(tile + from - begin, pitch, channels, count, room, channels);
+    rows_from_f32(convert_, room, channels, convert_.at(call.y, y), c_.K, count, channels, false);
+  }
+}
+
 // -- vectors of channels --
 
 void General::by_channels(const Call& call, const Task& task) const {
@@ -385,15 +563,16 @@ void General::by_channels(const Call& call, const Task& task) const {
     const int64_t block = task.first + (blocks_inside ? i % blocks : i / tiles);
     // Shared evenly: 14 pixels are 7 + 7, not 12 + 2.
     const int64_t begin = tile * pixels / tiles, end = (tile + 1) * pixels / tiles;
-    tile_of_channels(call, task, block, begin, end - begin);
+    float* sums =
+        task.sums ? task.sums + ((block - task.first) * tiles + tile) * kMaxTile : nullptr;
+    tile_of_channels(call, task, block, begin, end - begin, sums);
   }
 }
 
 /// Pixels [first, first + pixels) of the task, counted along its rows.
 void General::tile_of_channels(const Call& call, const Task& task, int64_t block, int64_t first,
-                               int64_t pixels) const {
-  alignas(64) float tile[kMaxTile];
-  general::BlockBias bias;
+                               int64_t pixels, float* sums) const {
+  alignas(64) float room[kMaxTile];
   int64_t from[kMaxPixels], to[kMaxPixels], in_tile[kMaxPixels];
   int64_t p = first / task.at.columns, q = first % task.at.columns;
   for (int64_t i = 0; i < pixels; ++i) {
@@ -404,13 +583,16 @@ void General::tile_of_channels(const Call& call, const Task& task, int64_t block
   }
   const int64_t k = block * block_, K = c_.K_per_group(), channels = std::min(block_, K - k);
   const int64_t vectors = ceil_div(channels, lanes_), width = vectors * lanes_;
-  general::Sum s = sum(call, task, k, &bias);
-  s.x = task.strip;
   const int64_t channel = task.at.g * K + k;
   const int64_t image = task.at.n * c_.K * plane_ + channel * (nchw_ ? plane_ : 1);
-  if (!nchw_ && channels == width && !convert_.halves())
-    return kernels_.by_channels(int(pixels), int(vectors), s, from, call.floats(image), to, c_.K);
-  kernels_.by_channels(int(pixels), int(vectors), s, from, tile, in_tile, width);
+  const bool straight = !nchw_ && channels == width && !convert_.halves();
+  float* tile = sums && !straight ? sums : room;
+  const bool last = sum_up(call, task, k, [&](general::Sum& s) {
+    s.x = task.strip;
+    kernels_.by_channels(int(pixels), int(vectors), s, from, straight ? call.floats(image) : tile,
+                         straight ? to : in_tile, straight ? c_.K : width);
+  });
+  if (straight || !last) return;
   if (nchw_) return scatter(call, tile, width, channels, image, to, pixels);
   for (int64_t i = 0; i < pixels; ++i) call.store(tile + i * width, channels, image + to[i] * c_.K);
 }

@@ -22,6 +22,7 @@ struct Sum {
   const std::int64_t* inner;  ///< `by_channels` takes 0, 1, 2 ... instead: neighbouring channels
   std::int64_t inner_count;
   const float* bias;  ///< of the tile's channels; never null
+  bool add;           ///< sums go on from what y holds, not from the bias
   bool clamp;         ///< the activation
   float low, high;    ///< ... is this clamp
 

@@ -41,7 +41,8 @@ void ByPixels(const Sum& s, float* y, int64_t pitch) {
   V sum[kRows][kVectors];
   HWY_UNROLL(16)
   for (int k = 0; k < kRows; ++k)
-    for (int j = 0; j < kVectors; ++j) sum[k][j] = hn::Set(d, s.bias[k]);
+    for (int j = 0; j < kVectors; ++j)
+      sum[k][j] = s.add ? hn::LoadU(d, y + k * pitch + j * kLanes) : hn::Set(d, s.bias[k]);
   const float* HWY_RESTRICT w = s.w;
   for (int64_t o = 0; o < s.outer_count; ++o) {
     const float* outer = s.x + s.outer[o];
@@ -79,7 +80,8 @@ void ByChannels(const Sum& s, const int64_t* from, float* y, const int64_t* to, 
   HWY_UNROLL(16)
   for (int i = 0; i < kRows; ++i) {
     x[i] = s.x + from[i];
-    for (int j = 0; j < kVectors; ++j) sum[i][j] = hn::LoadU(d, s.bias + j * kLanes);
+    for (int j = 0; j < kVectors; ++j)
+      sum[i][j] = hn::LoadU(d, s.add ? y + to[i] * pitch + j * kLanes : s.bias + j * kLanes);
   }
   const float* HWY_RESTRICT w = s.w;
   for (int64_t o = 0; o < s.outer_count; ++o) {

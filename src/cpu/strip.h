@@ -38,30 +38,45 @@ struct Axis {
 /// Output rows [p, p + rows) and columns [q, q + columns) of one group of one image.
 struct Block {
   std::int64_t n, g, p, rows, q, columns;
+  std::int64_t c = 0;  ///< the first input channel of the group that is wanted
 };
 
 enum class Order {
-  pixels_last,    ///< [channel][row][column modulo stride][column / stride]; of NCHW only
+  pixels_last,    ///< [channel][row][column modulo stride][column / stride]
   channels_last,  ///< [row][column][channel]
+};
+
+/// What a strip measures, in floats; as Strip's constructor.
+struct StripSizes {
+  StripSizes(const ConvProblem& problem, Order order, std::int64_t rows, std::int64_t columns,
+             std::int64_t step, std::int64_t channels);
+
+  Axis high, wide;
+  std::int64_t channels;
+  std::int64_t row = 0;                 ///< from row to row
+  std::int64_t channel = 0, phase = 0;  ///< pixels last: of a channel, of one remainder of columns
+  std::int64_t pixel = 0;               ///< channels last: from column to column
+  std::int64_t laid_out = 0;
+  std::int64_t floats = 0;  ///< laid out, and room for conversions
 };
 
 class Strip {
  public:
-  /// For blocks of at most `rows` x `columns` outputs. Pixels last: the columns of one remainder
-  /// take a multiple of `step` floats.
+  /// For blocks of at most `rows` x `columns` outputs and so many input channels of a group, all
+  /// where it is 0. Pixels last: the columns of one remainder take a multiple of `step` floats.
   Strip(std::string_view isa, const ConvProblem& problem, Order order, std::int64_t rows,
-        std::int64_t columns, std::int64_t step);
+        std::int64_t columns, std::int64_t step, std::int64_t channels = 0);
 
-  std::int64_t floats() const { return floats_; }
+  std::int64_t floats() const { return z_.floats; }
   /// Place of the first tap of output row i, column j of a block.
   std::int64_t place(std::int64_t i, std::int64_t j) const {
     return i * row_step_ + j * column_step_;
   }
   std::int64_t row_step() const { return row_step_; }
   std::int64_t column_step() const { return column_step_; }
-  std::int64_t rows() const { return high_.size; }        ///< input rows
-  std::int64_t pitch() const { return row_; }             ///< floats from input row to input row
-  std::int64_t channel_step() const { return channel_; }  ///< pixels last
+  std::int64_t rows() const { return z_.high.size; }        ///< input rows
+  std::int64_t pitch() const { return z_.row; }             ///< floats from input row to input row
+  std::int64_t channel_step() const { return z_.channel; }  ///< pixels last
 
   /// Offsets whose sums, outer by outer, are the taps. Pixels last: channels, then kernel
   /// positions; channels last: kernel positions, then channels.
@@ -72,32 +87,34 @@ class Strip {
 
   void fill(const void* x, const Block& block, float* strip) const;
   /// The same where `strip` already holds a block of the same output rows and columns, of another
-  /// group or image: what is padding stays. Pixels last.
+  /// group or image: what is padding stays. Pixels last, of NCHW.
   void refill(const void* x, const Block& block, float* strip) const;
 
  private:
-  void lay_out_pixels_last(std::int64_t step);
-  void lay_out_channels_last();
-  std::int64_t room() const;
+  void set_offsets_pixels_last();
+  void set_offsets_channels_last();
 
   void fill_planes(const void* x, const Block& block, bool padded, float* strip) const;
+  void turn_pixels(const void* x, const Block& block, float* strip) const;
   void fill_pixels(const void* x, const Block& block, float* strip) const;
 
   // One row of the strip from a row of x, from column w0 on. `room` takes what is converted first.
-  void copy_pixels(const void* row, std::int64_t w0, float* to) const;
-  void gather_pixels(const void* row, std::int64_t w0, float* room, float* to) const;
+  void copy_pixels(const void* row, std::int64_t w0, std::int64_t channels, float* to) const;
+  void gather_pixels(const void* row, std::int64_t w0, std::int64_t channels, float* room,
+                     float* to) const;
+  /// That there are from the block's first on.
+  std::int64_t channels_of(const Block& block) const {
+    return std::min(z_.channels, c_.C_per_group() - block.c);
+  }
 
   ConvProblem c_;
   Order order_;
   const Converter& convert_;
   Turn turn_;
-  Axis high_, wide_;
-  std::int64_t span_;                     // columns from the first that a row reads to the last
-  std::int64_t row_ = 0;                  // floats from row to row
-  std::int64_t channel_ = 0, phase_ = 0;  // pixels last: of a channel, of one remainder of columns
-  std::int64_t pixel_ = 0;                // channels last: from column to column
+  Transpose transpose_;
+  StripSizes z_;
+  std::int64_t span_;  // columns from the first that a row reads to the last
   std::int64_t row_step_ = 0, column_step_ = 1;
-  std::int64_t laid_out_ = 0, floats_ = 0;  // floats of the strip, and with room for conversions
   std::vector<std::int64_t> outer_, inner_;
 };
 

@@ -2,12 +2,14 @@
 // Winograd's F(4x4, 3x3) and F(2x2, 3x3). A task transforms the input of a block of tiles into its
 // thread's slot, multiplies it, product by product, with the transformed weights of one group of
 // output channels after the other, and transforms the sums back: nothing larger than a block is
-// ever kept. The products are plain matrix products, which the register tiles of the general kernel
-// do.
+// ever kept. Where the slot does not hold all input channels of the block, they come chunk by
+// chunk, for each group of output channels anew, and are added to its sums. The products are plain
+// matrix products, which the register tiles of the general kernel do.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <limits>
 #include <memory>
 #include <vector>
 
@@ -46,8 +48,11 @@ class Winograd final : public PreparedConv {
         slots_(context.threads(), at_.floats, bias_floats(shape.c)),
         block_(shape.block(blocking.by_pixels)),
         padded_K_(blocking.by_pixels ? shape.K : shape.padded),
-        groups_(ceil_div(shape.K, blocking.group)) {
-    for (int64_t i = 0; i < s_.C; ++i) offsets_.push_back(i * at_.pitch);
+        groups_(ceil_div(shape.K, blocking.group)),
+        in_place_(!shape.nchw && !convert_.halves()),
+        fetches_(blocking.tiles >= 2 * shape.gemm.pixels &&
+                 packed_bytes() > context.last_cache() / 2) {
+    for (int64_t i = 0; i < blocking.chunk; ++i) offsets_.push_back(i * at_.pitch);
   }
 
   std::size_t packed_bytes() const override {
@@ -55,9 +60,10 @@ class Winograd final : public PreparedConv {
   }
   std::size_t workspace_bytes() const override { return slots_.bytes(); }
   std::string detail() const override {
-    return fmt::format("{}, F({}x{}), vectors of {}, {} tiles a task, {} splits", context_.isa(),
-                       s_.m, s_.m, blocking_.by_pixels ? "pixels" : "channels", blocking_.tiles,
-                       blocking_.splits);
+    return fmt::format(
+        "{}, F({}x{}), vectors of {}, {} tiles x {} channels from {} at a time, {} splits",
+        context_.isa(), s_.m, s_.m, blocking_.by_pixels ? "pixels" : "channels", blocking_.tiles,
+        blocking_.group, blocking_.chunk, blocking_.splits);
   }
 
   void pack(Queue&, const TensorView& w, Memory packed) const override {
@@ -80,10 +86,15 @@ class Winograd final : public PreparedConv {
       // Shared evenly: 49 tiles are 25 + 24.
       task.first = block * s_.tiles / blocks;
       task.tiles = (block + 1) * s_.tiles / blocks - task.first;
-      transform_in(call, task);
+      const bool whole = blocking_.chunk == s_.C;
+      if (whole) transform_in(call, task, {0, s_.C});
       for (int64_t group = split * groups_ / blocking_.splits;
            group < (split + 1) * groups_ / blocking_.splits; ++group) {
-        multiply(call, task, group * blocking_.group);
+        for (int64_t c = 0; c < s_.C; c += blocking_.chunk) {
+          const Chunk chunk{c, std::min(blocking_.chunk, s_.C - c)};
+          if (!whole) transform_in(call, task, chunk);
+          multiply(call, task, chunk, group * blocking_.group);
+        }
         transform_out(call, task, group * blocking_.group);
       }
     });
@@ -95,6 +106,10 @@ class Winograd final : public PreparedConv {
     int64_t g, first, tiles;
     float* slot;
   };
+  /// Neighbouring channels.
+  struct Chunk {
+    int64_t first, channels;
+  };
   /// Neighbouring tiles of a row, from output (p, q) on; `at` counts them in the task.
   struct Run {
     int64_t n, p, q, at, tiles;
@@ -104,11 +119,12 @@ class Winograd final : public PreparedConv {
   int64_t width_of(int64_t k) const { return std::min(blocking_.group, padded_K_ - k); }
   /// Those of output channel k and of the rest of its group, for one product.
   template <class Float>
-  Float* weights(Float* packed, int64_t g, int64_t k, int64_t product) const {
-    return packed + g * group_weights() + (k * s_.products + product * width_of(k)) * s_.C;
+  Float* weights(Float* packed, int64_t g, int64_t k, const Chunk& chunk, int64_t product) const {
+    return packed + g * group_weights() + k * s_.products * s_.C +
+           (chunk.first * s_.products + product * chunk.channels) * width_of(k);
   }
 
-  /// [product][block of channels][input channel][channel of the block].
+  /// As they are read: [chunk][product][block of channels][input channel][channel of the block].
   void pack_group(const float* w, int64_t g, int64_t k0, float* packed) const {
     const int64_t width = width_of(k0);
     for (int64_t k = 0; k < width; ++k) {
@@ -116,9 +132,11 @@ class Winograd final : public PreparedConv {
       for (int64_t c = 0; c < s_.C; ++c) {
         std::array<double, 36> factors{};
         if (k0 + k < s_.K) transform_weights(w + ((g * s_.K + k0 + k) * s_.C + c) * 9, &factors);
+        const int64_t c0 = c / blocking_.chunk * blocking_.chunk;
+        const Chunk chunk{c0, std::min(blocking_.chunk, s_.C - c0)};
+        const int64_t at = first * chunk.channels + (c - c0) * in_block + k - first;
         for (int64_t p = 0; p < s_.products; ++p)
-          weights(packed, g, k0, p)[first * s_.C + c * in_block + k - first] =
-              float(factors[std::size_t(p)]);
+          weights(packed, g, k0, chunk, p)[at] = float(factors[std::size_t(p)]);
       }
     }
   }
@@ -147,12 +165,12 @@ class Winograd final : public PreparedConv {
     }
   }
 
-  void transform_in(const Call& call, const Task& task) const {
+  void transform_in(const Call& call, const Task& task, const Chunk& chunk) const {
     each_run(task, [&](const Run& run) {
       if (blocking_.by_pixels)
-        for (int64_t c = 0; c < s_.C; ++c) pixels_in(call, task, run, c);
+        for (int64_t c = 0; c < chunk.channels; ++c) pixels_in(call, task, run, chunk.first, c);
       else
-        channels_in(call, task, run);
+        channels_in(call, task, run, chunk);
     });
   }
 
@@ -176,9 +194,10 @@ class Winograd final : public PreparedConv {
     }
   }
 
-  void pixels_in(const Call& call, const Task& task, const Run& run, int64_t c) const {
+  /// Channel c of those from c0 on.
+  void pixels_in(const Call& call, const Task& task, const Run& run, int64_t c0, int64_t c) const {
     const int64_t size = s_.c.H * s_.c.W;
-    const int64_t plane = (run.n * s_.c.C + task.g * s_.C + c) * size;
+    const int64_t plane = (run.n * s_.c.C + task.g * s_.C + c0 + c) * size;
     PixelRun lines{};
     lines.lines = task.slot + at_.lines_at;
     lines.pitch = at_.line;
@@ -186,7 +205,7 @@ class Winograd final : public PreparedConv {
     lines.step = at_.v_step;
     lines.tiles = run.tiles;
     // Rows are too short for the hardware to see them coming.
-    const int64_t ahead = c + kAhead < s_.C ? kAhead * size : 0;
+    const int64_t ahead = c0 + c + kAhead < s_.C ? kAhead * size : 0;
     fill_lines(run, lines.lines, 1, [&](int64_t h, int64_t w, int64_t columns, float* to) {
       const int64_t at = plane + h * s_.c.W + w;
       for (int64_t i = 0; i < columns + kLine; i += kLine)
@@ -196,47 +215,108 @@ class Winograd final : public PreparedConv {
     transforms_.pixels_in(lines);
   }
 
-  /// NHWC: the channels of `columns` pixels from element `at` on.
-  void copy_channels(const Call& call, int64_t at, int64_t columns, float* to) const {
+  /// NHWC: `channels` of each of `columns` pixels, from element `at` on.
+  void copy_channels(const Call& call, int64_t at, int64_t channels, int64_t columns,
+                     float* to) const {
     const int64_t step = s_.c.dilation_w * s_.c.C;
-    const bool dense = step == s_.C;
-    rows_to_f32(convert_, convert_.at(call.x, at), step, to, s_.C, dense ? 1 : columns,
-                dense ? columns * s_.C : s_.C);
+    const bool dense = step == channels;
+    rows_to_f32(convert_, convert_.at(call.x, at), step, to, channels, dense ? 1 : columns,
+                dense ? columns * channels : channels);
   }
 
   /// NCHW: the same, of planes from element `at` on.
-  void gather_channels(const Call& call, int64_t at, int64_t columns, float* to) const {
+  void gather_channels(const Call& call, int64_t at, int64_t channels, int64_t columns,
+                       float* to) const {
     alignas(64) float room[Turn::kPlanes * kMaxColumns];
-    turn_.to_pixels(convert_.at(call.x, at), s_.c.H * s_.c.W, s_.C, s_.c.dilation_w, columns, room,
-                    to, s_.C);
+    turn_.to_pixels(convert_.at(call.x, at), s_.c.H * s_.c.W, channels, s_.c.dilation_w, columns,
+                    room, to, channels);
   }
 
-  void channels_in(const Call& call, const Task& task, const Run& run) const {
-    const int64_t size = s_.c.H * s_.c.W;
+  /// Tiles [first, first + count) of a run.
+  struct Tiles {
+    int64_t first, count;
+  };
+  /// body(tiles) for those of a run of `all` before them, and for those behind.
+  template <class Body>
+  static void each_other(const Tiles& tiles, int64_t all, const Body& body) {
+    const int64_t end = tiles.first + tiles.count;
+    if (tiles.first > 0) body(Tiles{0, tiles.first});
+    if (end < all) body(Tiles{end, all - end});
+  }
+
+  /// Tiles that can be read where they are: f32, pixel by pixel, no padding.
+  Tiles inside(const Run& run) const {
+    const int64_t h = run.p - s_.c.pad_top, w = run.q - s_.c.pad_left;
+    const int64_t step = s_.c.dilation_w, last = s_.span - 1;
+    if (!in_place_ || h < 0 || h + last * s_.c.dilation_h >= s_.c.H) return {0, 0};
+    // Tile t reads the columns from w + t m step to w + (t m + last) step.
+    const Inside tiles(w, s_.m * step, run.tiles, s_.c.W - last * step);
+    return {tiles.begin, tiles.size()};
+  }
+
+  void channels_in(const Call& call, const Task& task, const Run& run, const Chunk& chunk) const {
+    const Tiles direct = inside(run);
     ChannelRun tile{};
-    tile.lines = task.slot + at_.lines_at;
-    tile.pitch = at_.line;
-    tile.pixel = s_.C;
+    tile.pitch = s_.c.dilation_h * s_.c.W * s_.c.C;
+    tile.pixel = s_.c.dilation_w * s_.c.C;
     tile.step = at_.v_step;
-    tile.channels = s_.C;
-    fill_lines(run, tile.lines, s_.C, [&](int64_t h, int64_t w, int64_t columns, float* to) {
+    tile.channels = chunk.channels;
+    const int64_t pixel = (run.n * s_.c.H + run.p - s_.c.pad_top) * s_.c.W + run.q - s_.c.pad_left;
+    const int64_t first = pixel * s_.c.C + task.g * s_.C + chunk.first;
+    for (int64_t t = direct.first; t < direct.first + direct.count; ++t) {
+      tile.lines = static_cast<const float*>(call.x) + first + t * s_.m * tile.pixel;
+      tile.planes = task.slot + (run.at + t) * at_.pitch;
+      transforms_.channels_in(tile);
+    }
+    each_other(direct, run.tiles, [&](const Tiles& t) {
+      copies_in(call, task,
+                {run.n, run.p, run.q + t.first * s_.m * s_.columns.step, run.at + t.first, t.count},
+                chunk);
+    });
+  }
+
+  /// As many channels at a time as the lines have room for, and never less than a vector.
+  void copies_in(const Call& call, const Task& task, const Run& run, const Chunk& chunk) const {
+    for (int64_t c = 0, n; c < chunk.channels; c += n) {
+      const int64_t left = chunk.channels - c;
+      n = left <= at_.pixel ? left : std::min(at_.pixel, left - s_.lanes);
+      lines_in(call, task, run, chunk.first + c, n, task.slot + run.at * at_.pitch + c);
+    }
+  }
+
+  /// Input channels [c, c + channels) of the group.
+  void lines_in(const Call& call, const Task& task, const Run& run, int64_t c, int64_t channels,
+                float* planes) const {
+    const int64_t size = s_.c.H * s_.c.W;
+    float* lines = task.slot + at_.lines_at;
+    ChannelRun tile{};
+    tile.lines = lines;
+    tile.pitch = at_.line;
+    tile.pixel = channels;
+    tile.step = at_.v_step;
+    tile.channels = channels;
+    fill_lines(run, lines, channels, [&](int64_t h, int64_t w, int64_t columns, float* to) {
+      const int64_t first = task.g * s_.C + c;
       if (s_.nchw)
-        gather_channels(call, (run.n * s_.c.C + task.g * s_.C) * size + h * s_.c.W + w, columns,
+        gather_channels(call, (run.n * s_.c.C + first) * size + h * s_.c.W + w, channels, columns,
                         to);
       else
-        copy_channels(call, (run.n * size + h * s_.c.W + w) * s_.c.C + task.g * s_.C, columns, to);
+        copy_channels(call, (run.n * size + h * s_.c.W + w) * s_.c.C + first, channels, columns,
+                      to);
     });
-    for (int64_t t = 0; t < run.tiles; ++t, tile.lines += s_.m * s_.C) {
-      tile.planes = task.slot + (run.at + t) * s_.C;
+    for (int64_t t = 0; t < run.tiles; ++t, tile.lines += s_.m * channels) {
+      tile.planes = planes + t * at_.pitch;
       transforms_.channels_in(tile);
     }
   }
 
   /// All products of the output channels from k0 on.
-  void multiply(const Call& call, const Task& task, int64_t k0) const {
+  void multiply(const Call& call, const Task& task, const Chunk& chunk, int64_t k0) const {
     for (int64_t p = 0; p < s_.products; ++p) {
       Product product{};
-      product.w = weights(call.w, task.g, k0, p);
+      product.w = weights(call.w, task.g, k0, chunk, p);
+      product.inputs = chunk.channels;
+      product.add = chunk.first > 0;
       product.v = task.slot + p * at_.v_step;
       product.m = task.slot + at_.m_at + p * at_.m_step;
       product.channels = width_of(k0);
@@ -255,7 +335,8 @@ class Winograd final : public PreparedConv {
     const float *w, *v;
     float* m;
     const float* bias;  ///< of the first channel, or null
-    int64_t channels, biases;
+    int64_t inputs, channels, biases;
+    bool add;  ///< to m
   };
 
   /// That of the block of channels from k on, from tile `at` on; `bias` lives as long as it does.
@@ -263,11 +344,12 @@ class Winograd final : public PreparedConv {
     static constexpr int64_t kNowhere = 0;
     general::Sum s{};
     s.x = product.v + at;
-    s.w = product.w + k * s_.C;
+    s.w = product.w + k * product.inputs;
     s.outer = &kNowhere;
     s.outer_count = 1;
     s.inner = offsets_.data();
-    s.inner_count = s_.C;
+    s.inner_count = product.inputs;
+    s.add = product.add;
     s.bias = bias->of(product.bias ? product.bias + k : nullptr, product.biases - k, block_);
     return s;
   }
@@ -296,11 +378,18 @@ class Winograd final : public PreparedConv {
       const general::Sum s = sum(product, k, 0, &bias);
       for (int64_t i = 0; i < tiles; ++i) {
         const int64_t begin = i * task.tiles / tiles, end = (i + 1) * task.tiles / tiles;
-        for (int64_t t = begin; t < end; ++t) from[t - begin] = t * s_.C, to[t - begin] = t;
+        for (int64_t t = begin; t < end; ++t) from[t - begin] = t * at_.pitch, to[t - begin] = t;
+        if (fetches_) fetch_next(s.w, vectors * s_.lanes * product.inputs, i, tiles);
         s_.gemm.by_channels(int(end - begin), int(vectors), s, from, product.m + k, to,
                             blocking_.group);
       }
     }
+  }
+
+  /// Part i of n of the weights behind those of a block, which has `floats`.
+  static void fetch_next(const float* block, int64_t floats, int64_t i, int64_t n) {
+    for (int64_t at = floats * i / n; at < floats * (i + 1) / n; at += kLine)
+      __builtin_prefetch(block + floats + at, 0, 2);
   }
 
   void transform_out(const Call& call, const Task& task, int64_t k0) const {
@@ -332,32 +421,52 @@ class Winograd final : public PreparedConv {
     }
   }
 
-  /// NCHW: all tiles of the run, then row by row; NHWC: tile by tile, which stay in L1.
+  /// Whole tiles go where they belong, if those are pixels in f32; of others as many channels at a
+  /// time as the lines have room for.
   void channels_out(const Call& call, const Task& task, const Run& run, int64_t k0) const {
-    const int64_t together = s_.nchw ? run.tiles : 1;
-    const int64_t rows = s_.rows.existing(run.p, s_.m);
-    float* lines = task.slot + at_.lines_at;
-    for (int64_t first = 0; first < run.tiles; first += together) {
-      for (int64_t t = 0; t < together; ++t)
-        transform_channels(task, run.at + first + t, k0, lines + t * s_.m * blocking_.group);
-      const int64_t q = run.q + first * s_.m * s_.columns.step;
-      const int64_t columns = s_.columns.existing(q, together * s_.m);
-      for (int64_t i = 0; i < rows; ++i)
-        store_channels(call, task, {run.n, run.p + i * s_.rows.step, q, columns}, k0,
-                       lines + i * at_.line);
-    }
-  }
-  /// Those from k0 on of the task's tile `t`.
-  void transform_channels(const Task& task, int64_t t, int64_t k0, float* lines) const {
+    const int64_t channels = std::min(blocking_.group, s_.K - k0);
+    Tiles direct{0, 0};
+    if (in_place_ && channels >= s_.lanes && s_.rows.existing(run.p, s_.m) == s_.m)
+      direct.count = s_.columns.existing(run.q, run.tiles * s_.m) / s_.m;
     ChannelRun tile{};
-    tile.lines = lines;
-    tile.planes = task.slot + at_.m_at + t * blocking_.group;
-    tile.pitch = at_.line;
-    tile.pixel = blocking_.group;
+    tile.pitch = s_.rows.step * s_.columns.size * s_.c.K;
+    tile.pixel = s_.columns.step * s_.c.K;
     tile.step = at_.m_step;
-    tile.channels = width_of(k0);
+    tile.channels = channels;
     tile.activation = s_.c.activation;
-    transforms_.channels_out(tile);
+    const int64_t pixel = (run.n * s_.rows.size + run.p) * s_.columns.size + run.q;
+    for (int64_t t = 0; t < direct.count; ++t) {
+      tile.y = call.floats(pixel * s_.c.K + task.g * s_.K + k0 + t * s_.m * tile.pixel);
+      tile.planes = task.slot + at_.m_at + (run.at + t) * blocking_.group;
+      transforms_.channels_out(tile);
+    }
+    each_other(direct, run.tiles, [&](const Tiles& t) {
+      for (int64_t k = 0; k < channels; k += at_.pixel) lines_out(call, task, run, t, k0, k);
+    });
+  }
+
+  /// Those of the output channels from k0 + k on that the lines have room for.
+  void lines_out(const Call& call, const Task& task, const Run& run, const Tiles& tiles, int64_t k0,
+                 int64_t k) const {
+    const int64_t width = std::min(at_.pixel, width_of(k0) - k);
+    float* lines = task.slot + at_.lines_at;
+    ChannelRun tile{};
+    tile.y = lines;
+    tile.pitch = at_.line;
+    tile.pixel = width;
+    tile.step = at_.m_step;
+    tile.channels = width;
+    tile.activation = s_.c.activation;
+    for (int64_t t = 0; t < tiles.count; ++t, tile.y += s_.m * width) {
+      tile.planes = task.slot + at_.m_at + (run.at + tiles.first + t) * blocking_.group + k;
+      transforms_.channels_out(tile);
+    }
+    const int64_t q = run.q + tiles.first * s_.m * s_.columns.step;
+    const int64_t columns = s_.columns.existing(q, tiles.count * s_.m);
+    for (int64_t i = 0; i < s_.rows.existing(run.p, s_.m); ++i)
+      store_channels(call, {run.n, run.p + i * s_.rows.step, q, columns},
+                     {task.g * s_.K + k0 + k, std::min(width, s_.K - k0 - k)}, lines + i * at_.line,
+                     width);
   }
 
   /// Pixels of row p of image n, `columns` from column q on.
@@ -365,21 +474,19 @@ class Winograd final : public PreparedConv {
     int64_t n, p, q, columns;
   };
 
-  /// Their output channels from k0 on, of one group; `from` holds them pixel by pixel.
-  void store_channels(const Call& call, const Task& task, const Pixels& at, int64_t k0,
-                      const float* from) const {
-    const int64_t channels = std::min(blocking_.group, s_.K - k0), pixel = blocking_.group;
+  /// Their output channels `k`, `pixel` floats from pixel to pixel.
+  void store_channels(const Call& call, const Pixels& at, const Chunk& k, const float* from,
+                      int64_t pixel) const {
     const int64_t P = s_.rows.size, Q = s_.columns.size, step = s_.columns.step;
-    const int64_t k = task.g * s_.K + k0, columns = at.columns;
     if (!s_.nchw) {
-      const int64_t y = ((at.n * P + at.p) * Q + at.q) * s_.c.K + k;
-      for (int64_t j = 0; j < columns; ++j)
-        call.store(from + j * pixel, channels, y + j * step * s_.c.K);
+      const int64_t y = ((at.n * P + at.p) * Q + at.q) * s_.c.K + k.first;
+      for (int64_t j = 0; j < at.columns; ++j)
+        call.store(from + j * pixel, k.channels, y + j * step * s_.c.K);
       return;
     }
-    const int64_t y = ((at.n * s_.c.K + k) * P + at.p) * Q + at.q;
+    const int64_t y = ((at.n * s_.c.K + k.first) * P + at.p) * Q + at.q;
     alignas(64) float room[Turn::kPlanes * kMaxColumns];
-    turn_.to_planes(from, pixel, channels, step, columns, room, convert_.at(call.y, y), P * Q);
+    turn_.to_planes(from, pixel, k.channels, step, at.columns, room, convert_.at(call.y, y), P * Q);
   }
 
   const Context& context_;
@@ -393,6 +500,8 @@ class Winograd final : public PreparedConv {
   int64_t block_;     ///< output channels of a register tile
   int64_t padded_K_;  ///< channels that the packed weights hold
   int64_t groups_;
+  bool in_place_;  ///< tensors hold what the transforms by channels take and give
+  bool fetches_;   ///< weights, before they are needed: they are too many for the last cache
   std::vector<int64_t> offsets_;  ///< of the input channels in a product
 };
 
@@ -425,7 +534,8 @@ KernelRow row_of(const Context& context, int m) {
     return refusal(p, winograd_tiles::kernels_of(context.isa()).lanes);
   };
   row.cost = [&context, m](const ConvProblem& p) {
-    return winograd_tiles::choose_blocking(context, Shape(context, p, m)).seconds;
+    const Blocking b = winograd_tiles::choose_blocking(context, Shape(context, p, m));
+    return b.excess > 0 ? std::numeric_limits<double>::infinity() : b.seconds;
   };
   row.executed_flops = [&context, m](const ConvProblem& p) {
     const Shape s(context, p, m);

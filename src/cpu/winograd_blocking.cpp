@@ -5,17 +5,20 @@
 #include <cmath>
 #include <tuple>
 
+#include "cpu/call.h"
+
 namespace metalconv::cpu::winograd_tiles {
 namespace {
 
 using std::int64_t;
 
 constexpr int64_t kMostTiles = 384;  // of a task
-constexpr int64_t kSlot = 4 << 20;   // bytes a thread that the smallest tensors may cost
+constexpr int64_t kChunk = 16;       // input channels of a chunk, or a multiple
 
 /// Counts in vector multiply-adds, of which `rate` billion a second are done. Constants were fitted
 /// on Zen 4 to 1700 choices for 21 problems of 16 to 512 channels and maps of 7 to 128, both
 /// layouts: the chosen is 1.8 % slower than the best in the geometric mean, estimates are 11 % off.
+/// Those of chunks, of fetched weights and of reads in place: on Sapphire Rapids, 9 problems.
 class Chooser {
  public:
   Chooser(const Context& context, const Shape& shape)
@@ -34,8 +37,10 @@ class Chooser {
  private:
   void try_tiles(bool by_pixels, Blocking* best) const {
     const int64_t unit = by_pixels ? s_.lanes : 2 * s_.gemm.pixels;
+    // Few, where the memory is.
+    const int64_t fewest = by_pixels ? s_.lanes : 2;
     const int64_t block = s_.block(by_pixels);
-    for (int64_t tiles = unit; tiles <= kMostTiles; tiles += unit) {
+    for (int64_t tiles = fewest; tiles <= kMostTiles; tiles = next(tiles, unit)) {
       Blocking b;
       b.by_pixels = by_pixels;
       // Tasks of equal size: of 64 tiles 32 + 32, not 48 + 16.
@@ -47,9 +52,7 @@ class Chooser {
         if (share * (b.splits - 1) >= s_.K) break;
         // All channels together, or fewer and fewer.
         for (b.group = share;; b.group = round_up(b.group / 2, block)) {
-          b.excess = excess(b);
-          b.seconds = seconds(b, double(share));
-          if (std::tie(b.excess, b.seconds) < std::tie(best->excess, best->seconds)) *best = b;
+          try_chunks(b, share, best);
           if (b.group == block) break;
         }
       }
@@ -57,42 +60,76 @@ class Chooser {
     }
   }
 
-  /// Bytes beside the tensors above what is allowed: the larger tensor, if that is not a small one.
-  int64_t excess(const Blocking& b) const {
-    const int64_t most = std::max({s_.c.x_bytes(), s_.c.y_bytes(), kSlot * threads_});
-    const int64_t bytes = Layouts(s_, b).floats * int64_t(sizeof(float)) * threads_;
-    return std::max<int64_t>(bytes - most, 0);
+  static int64_t next(int64_t tiles, int64_t unit) {
+    return tiles < unit ? std::min(2 * tiles, unit) : tiles + unit;
   }
 
-  /// K: output channels of a task.
-  double seconds(const Blocking& b, double K) const {
+  /// All input channels together, or as many as the memory allows.
+  void try_chunks(Blocking b, int64_t share, Blocking* best) const {
+    for (int64_t chunks = 1;; ++chunks) {
+      const int64_t chunk = round_up(ceil_div(s_.C, chunks), kChunk);
+      b.chunk = chunks == 1 ? s_.C : chunk;
+      // The transforms take no less than a vector of channels.
+      const int64_t last = s_.C - (ceil_div(s_.C, b.chunk) - 1) * b.chunk;
+      if (b.by_pixels || last >= s_.lanes) {
+        b.excess = excess(b);
+        b.seconds = seconds(b, double(share));
+        if (std::tie(b.excess, b.seconds) < std::tie(best->excess, best->seconds)) *best = b;
+        if (b.excess == 0) return;
+      }
+      if (chunk == kChunk) return;
+    }
+  }
+
+  /// Bytes of workspace above what is allowed.
+  int64_t excess(const Blocking& b) const {
+    const Slots slots(threads_, Layouts(s_, b).floats, bias_floats(s_.c));
+    return std::max<int64_t>(int64_t(slots.bytes()) - workspace_limit(s_.c, threads_), 0);
+  }
+
+  /// `share`: output channels of a task at most.
+  double seconds(const Blocking& b, double share) const {
+    const int64_t tasks =
+        s_.c.groups * ceil_div(std::max<int64_t>(s_.tiles, 1), b.tiles) * b.splits;
+    // Of several tasks a thread has larger shares and smaller ones.
+    const double K =
+        tasks > threads_ ? std::min(share, double(s_.padded) / double(b.splits)) : share;
     const double p = double(s_.products), C = double(s_.C);
     // Vectors of tiles for each channel, or tiles for each vector of channels.
     const double vectors = double(b.by_pixels ? ceil_div(b.tiles, s_.lanes) : b.tiles);
     const double lanes = b.by_pixels ? 1 : double(s_.lanes);
     const double sums = vectors * K / lanes;
+    const double chunks = std::ceil(C / double(b.chunk));
     const double v = 4 * p * C * double(b.tiles), m = 4 * p * double(b.group * b.tiles);
     const double w = 4 * p * C * K, passes = std::ceil(K / double(b.group));
-    const double memory =
-        own(v + m) * (v * passes + m * passes * 2) + shared(w * double(b.splits * s_.c.groups)) * w;
+    // Of the transform of the inputs; those after the first find their pixels in a cache.
+    const double repeats = chunks > 1 ? 1 + 0.4 * (passes - 1) : 1;
+    // Few tiles do not hide that weights are fetched.
+    const double fetch = 1 + 4 / double(b.tiles);
+    const double memory = own(v / chunks + m) * (v * passes + m * passes * 2 * chunks) +
+                          fetch * shared(w * double(b.splits * s_.c.groups)) * w;
     // What is turned from planes to pixels and back, or goes one by one for the dilation's sake.
-    const double apart = !s_.nchw ? 0 : !b.by_pixels ? 0.7 : s_.c.dilation_w > 1 ? 1.4 : 0;
-    const double turned = apart * double(b.tiles * s_.m * s_.m) * (1.5 * C + K);
+    const double apart = !s_.nchw ? 0 : !b.by_pixels ? 0.9 : s_.c.dilation_w > 1 ? 1.4 : 0;
+    const double turned = apart * double(b.tiles * s_.m * s_.m) * (1.5 * C * repeats + K);
     // Of the transforms vectors of tiles run in rows, the last of which is not full.
-    const double filled = b.by_pixels && s_.columns.in_image % s_.lanes != 0 ? 1.4 : 1.0;
-    const double task = in_registers(b) * p * sums * (C * 0.8 + 1.2) +
-                        filled * p * (20 * vectors * C / lanes + 2.5 * sums) + memory + turned;
-    const int64_t tasks =
-        s_.c.groups * ceil_div(std::max<int64_t>(s_.tiles, 1), b.tiles) * b.splits;
+    const double row = double(s_.columns.in_image), parts = 1 + double(b.tiles - 1) / row;
+    const bool whole = !b.by_pixels || s_.columns.in_image % s_.lanes == 0;
+    const double filled = whole ? 1 : 1 + 0.35 * parts / vectors;
+    // Pixels that are read where they are need no copy.
+    const double in = s_.nchw || s_.c.dtype != DType::f32 ? 20 : 14;
+    const double task = in_registers(b) * p * sums * (C * 0.8 + 1.2 + 3 * (chunks - 1)) +
+                        filled * p * (in * vectors * C / lanes * repeats + 2.5 * sums) + memory +
+                        turned;
     const double rounds = std::max(double(ceil_div(tasks, threads_)), double(tasks) / threads_);
     return 3e-6 + rounds * task / (s_.gemm.rate * 1e9);
   }
-  /// Register tiles of one vector wait for their sums, those of two for their loads.
+  /// Register tiles of one vector wait for their sums, those of two for their loads; those of few
+  /// pixels for the weights.
   double in_registers(const Blocking& b) const {
-    if (!b.by_pixels) return 1;
+    if (!b.by_pixels) return b.tiles < s_.gemm.pixels ? 1 + 1 / double(b.tiles) : 1;
     const int64_t vectors = ceil_div(b.tiles, s_.lanes), wide = s_.gemm.pixel_vectors;
     const double each = double(vectors) / double(ceil_div(vectors, wide));
-    return each < 1.5 ? 1.25 : each < 2.5 ? 1.1 : 1;
+    return each < 1.5 ? 1.25 : each < 2.5 ? 1.04 : 1;
   }
   /// What a byte costs of the `bytes` that a thread writes and reads again.
   double own(double bytes) const {
@@ -102,7 +139,9 @@ class Chooser {
   /// What a byte costs of the `bytes` that all threads read, one after the other.
   double shared(double bytes) const {
     if (bytes < double(cache_) * 0.7) return 0.015;
-    return llc_ == 0 || bytes < double(llc_) * 0.6 ? 0.055 : 0.1;
+    // From the last cache, and more and more from memory.
+    const double part = llc_ > 0 ? bytes / double(llc_) : 0;
+    return std::clamp(0.055 + 0.36 * (part - 0.4), 0.055, 0.2);
   }
 
   int threads_;

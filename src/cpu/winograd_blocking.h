@@ -72,9 +72,11 @@ struct Shape {
 };
 
 struct Blocking {
-  bool by_pixels = false;   ///< vectors hold neighbouring tiles (NCHW only), else channels
-  std::int64_t tiles = 1;   ///< of a task
-  std::int64_t group = 1;   ///< output channels whose products are there together; whole blocks
+  bool by_pixels = false;  ///< vectors hold neighbouring tiles (NCHW only), else channels
+  std::int64_t tiles = 1;  ///< of a task
+  std::int64_t group = 1;  ///< output channels whose products are there together; whole blocks
+  std::int64_t chunk =
+      1;  ///< input channels that are there together; for each group anew, if not all
   std::int64_t splits = 1;  ///< tasks that share the output channels of the same tiles
   std::int64_t excess =
       std::numeric_limits<std::int64_t>::max();              ///< bytes of memory above the limit
@@ -83,17 +85,20 @@ struct Blocking {
 
 /// Tiles whose lines are there together where vectors hold channels.
 constexpr std::int64_t kChannelRun = 4;
+/// ... and channels.
+constexpr std::int64_t kLineChannels = 32;
 
 /// Places in a thread's slot, in floats.
 struct Layouts {
   Layouts(const Shape& s, const Blocking& b)
       : width(round_up(b.tiles, s.lanes)),
-        pitch(b.by_pixels ? width + s.lanes : s.C),
-        v_step(spread(b.by_pixels ? s.C * pitch : b.tiles * s.C)),
+        pitch(b.by_pixels ? width + s.lanes : b.chunk),
+        v_step(spread(b.by_pixels ? b.chunk * pitch : b.tiles * b.chunk)),
         m_step(spread((b.by_pixels ? width : b.tiles) * b.group)),
         run(b.by_pixels ? std::min(2 * s.lanes, width) : kChannelRun),
+        pixel(b.by_pixels ? 1 : std::min(std::max(b.chunk, b.group), kLineChannels)),
         line(b.by_pixels ? round_up(run * s.m + 2, s.lanes) + 4 * s.lanes
-                         : (run * s.m + 2) * std::max(s.C, b.group)),
+                         : (run * s.m + 2) * pixel),
         m_at(s.products * v_step + kLine),
         lines_at(m_at + s.products * m_step + kLine),
         floats(lines_at + s.span * line + 4 * s.lanes) {}
@@ -102,7 +107,7 @@ struct Layouts {
   std::int64_t pitch;           ///< of V, from channel to channel (pixels last) or tile to tile
   std::int64_t v_step, m_step;  ///< from product to product
   std::int64_t run;             ///< tiles whose lines are there together
-  std::int64_t line;
+  std::int64_t pixel, line;     ///< of lines, from pixel to pixel and from line to line
   std::int64_t m_at, lines_at, floats;
 };
 

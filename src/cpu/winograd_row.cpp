@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <limits>
 
 #include "cpu/call.h"
 #include "cpu/cut.h"
@@ -81,15 +82,10 @@ class WinogradRow final : public PreparedConv {
         c_(problem),
         kernels_(winograd_row_kernels(context.isa())),
         convert_(converter(context.isa(), problem.dtype)),
-        cut_(context, problem,
-             [&](int64_t rows, int64_t columns) {
-               const PairStrip strip(context.isa(), problem, rows, columns, kernels_.lanes);
-               return sizeof(float) * std::size_t(strip.floats());
-             }),
+        cut_(cut_for(context, problem)),
         strip_(context.isa(), problem, cut_.rows(), cut_.columns(), kernels_.lanes),
         part_(convert_.halves() ? kPart : cut_.columns()),
-        slots_(context.threads(),
-               strip_.floats() + (convert_.halves() ? kPart << (kernels_.blocks - 1) : 0),
+        slots_(context.threads(), strip_.floats() + part_floats(problem, kernels_),
                bias_floats(problem)) {
     for (int64_t first = 0; first < c_.K_per_group();) {
       int entry = kernels_.blocks - 1;
@@ -97,6 +93,14 @@ class WinogradRow final : public PreparedConv {
       blocks_.push_back({first, int64_t(1) << entry, kernels_.row[entry]});
       first += int64_t(1) << entry;
     }
+  }
+
+  static Cut cut_for(const Context& context, const ConvProblem& problem) {
+    const WinogradKernels& kernels = winograd_row_kernels(context.isa());
+    return Cut(context, problem, kLine + part_floats(problem, kernels),
+               [&](int64_t rows, int64_t columns) {
+                 return PairStrip(context.isa(), problem, rows, columns, kernels.lanes).floats();
+               });
   }
 
   std::size_t packed_bytes() const override {
@@ -156,6 +160,10 @@ class WinogradRow final : public PreparedConv {
     }
   }
 
+  /// Outputs of a block of channels that become halves together.
+  static int64_t part_floats(const ConvProblem& c, const WinogradKernels& kernels) {
+    return c.dtype != DType::f32 ? kPart << (kernels.blocks - 1) : 0;
+  }
   int64_t channel_weights() const { return kPlanes * int64_t(strip_.taps().size()); }
 
   void run_task(const Call& call, const Block& task, float* strip, bool stream) const {
@@ -248,6 +256,7 @@ KernelRow winograd_row(const Context& context) {
     return refusal(p, winograd_row_kernels(context.isa()));
   };
   row.cost = [&context](const ConvProblem& p) {
+    if (!WinogradRow::cut_for(context, p).fits()) return std::numeric_limits<double>::infinity();
     return estimate(p, winograd_row_kernels(context.isa()).lanes, context.threads());
   };
   // A pair of outputs takes 4 multiply-adds a channel and kernel row, and 2 additions in the end.

@@ -179,7 +179,7 @@ void ChannelsOut(const ChannelRun& run) {
             HWY_ATTR { return hn::LoadU(d, run.planes + (i * kSpan<M> + j) * run.step + c); },
         [&](int i, const V(&y)[M]) HWY_ATTR {
           METALCONV_UNROLL for (int j = 0; j < M; ++j) {
-            hn::StoreU(y[j], d, run.lines + i * run.pitch + j * run.pixel + c);
+            hn::StoreU(y[j], d, run.y + i * run.pitch + j * run.pixel + c);
           }
         });
   });

@@ -24,7 +24,8 @@ struct PixelRun {
 
 /// One tile, vectors along the channels (NHWC).
 struct ChannelRun {
-  float* lines;           ///< (M + 2) or M rows of pixels, each with its channels
+  const float* lines;     ///< in: M + 2 rows of pixels, each with its channels
+  float* y;               ///< out: M rows
   std::int64_t pitch;     ///< floats from line to line
   std::int64_t pixel;     ///< floats from pixel to pixel
   float* planes;          ///< (M + 2)^2 products of this tile, each with its channels
