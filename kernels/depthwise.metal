@@ -6,8 +6,9 @@
 //
 // Macros beside those of conv.h: KERNEL_H, KERNEL_W, STRIDE_H, STRIDE_W, DILATION_H, DILATION_W;
 // CHANNELS, of the input, and MULTIPLIER, outputs for each, so that columns are at constant
-// distances; ROWS, COLUMNS; UNROLL, the steps that are unrolled, all if COLUMNS is above 1; VECTOR, the channels of a thread, 1 or, in NHWC with as many outputs as inputs in
-// multiples of 4, 4; THREADS.
+// distances; ROWS, COLUMNS; UNROLL, the steps that are unrolled, all if COLUMNS is above 1; VECTOR,
+// the channels of a thread, 1 or, in NHWC with as many outputs as inputs in multiples of 4, 4;
+// THREADS.
 #include "conv.h"
 
 enum {
@@ -141,14 +142,14 @@ void depthwise(device const elem* x [[buffer(0)]],
   // Decided here, for all loads: between them it would keep each waiting for the one before.
   const bool inside = h >= 0 && h + WINDOW_ROWS <= p.H && w >= 0 && w + WINDOW_COLUMNS <= p.W &&
                       row + ROWS <= p.P && q + COLUMNS <= p.Q;
-  const bool wide = p.x_alignment == 4 && p.y_alignment == 4;
-  if (wide && inside) {
-    block_of_outputs<VECTOR, true>(x, packed, bias, y, p, n, k, row, q);
-  } else if (wide || VECTOR == 1) {
-    block_of_outputs<VECTOR, false>(x, packed, bias, y, p, n, k, row, q);
-  } else {
+  const bool aligned = VECTOR == 1 || (p.x_alignment == 4 && p.y_alignment == 4);
+  if (!aligned) {
 #pragma unroll 1
     for (int v = 0; v < VECTOR; ++v)
       block_of_outputs<1, false>(x, packed, bias, y, p, n, k + v, row, q);
+  } else if (inside) {
+    block_of_outputs<VECTOR, true>(x, packed, bias, y, p, n, k, row, q);
+  } else {
+    block_of_outputs<VECTOR, false>(x, packed, bias, y, p, n, k, row, q);
   }
 }

@@ -33,25 +33,25 @@ struct Sizes {
         row_tiles(steps <= 3 ? 1 : 2),
         blocks(steps > 3                          ? 2
                : p.activation == Activation::silu ? 3
-                                                  : 4) {
-    // Where there is one output, the stride is not asked for, and may be anything.
-    stride_h = p.P() == 1 ? 1 : p.stride_h, stride_w = p.Q() == 1 ? 1 : p.stride_w;
+                                                  : 4),
+        // Where there is one output, the stride is not asked for, and may be anything.
+        stride_h(p.P() == 1 ? 1 : p.stride_h),
+        stride_w(p.Q() == 1 ? 1 : p.stride_w) {
     const int64_t pixel = stride_w * p.C;
     const int64_t pitch = ceil_div((16 * row_tiles - 1) * pixel + quads * 8, 2) * 2;
     const int64_t rows = (kWarps - 1) * stride_h + (p.R - 1) * p.dilation_h + 1;
     const int64_t window_bytes = rows * pitch * 2 * (pixel % 2 + 1);
     shared_bytes = weight_bytes + window_bytes + columns * int64_t(sizeof(float));
   }
-  int64_t columns, quads, steps, weight_bytes, row_tiles, blocks;
-  int64_t stride_h = 1, stride_w = 1;
+  int64_t columns, quads, steps, weight_bytes, row_tiles, blocks, stride_h, stride_w;
   int64_t shared_bytes = 0;
 };
 
-/// Whether shared_bytes can be computed, and is small.
-bool fits(const ConvProblem& p) {
-  constexpr int64_t kLong = 1 << 10;
-  return (p.P() == 1 || p.stride_h < kLong) && (p.Q() == 1 || p.stride_w < kLong) &&
-         (p.R == 1 || p.dilation_h < kLong) && Sizes(p).shared_bytes <= kSharedLimit;
+/// Whether steps are so long that a window is too large in any case, and Sizes might overflow.
+bool reaches_far(const ConvProblem& p) {
+  constexpr int64_t kFar = 1 << 10;
+  return (p.P() > 1 && p.stride_h >= kFar) || (p.Q() > 1 && p.stride_w >= kFar) ||
+         (p.R > 1 && p.dilation_h >= kFar);
 }
 
 }  // namespace
@@ -62,10 +62,11 @@ std::string few_refusal(const ConvProblem& p) {
                        kMostChannels);
   if (p.S > 1 && p.dilation_w > 1)
     return fmt::format("dilation_w is {}, but taps of a row must follow each other", p.dilation_w);
-  if (p.R > kMostSteps || p.S > kMostSteps || Sizes(p).steps > kMostSteps)
+  if (p.R > kMostSteps || p.S > kMostSteps || ceil_div(p.S * p.C, 8) * p.R > 2 * kMostSteps)
     return fmt::format("{} x {} taps of {} channels are more than {} steps of 16", p.R, p.S, p.C,
                        kMostSteps);
-  if (!fits(p)) return "the inputs under a tile do not fit in shared memory";
+  if (reaches_far(p) || Sizes(p).shared_bytes > kSharedLimit)
+    return "the inputs under a tile do not fit in shared memory";
   if (p.x_elements() >= kMaxOffset || p.N * p.P() * p.Q() >= kMaxOffset)
     return "the tensors are too large for offsets of 31 bits";
   return {};
