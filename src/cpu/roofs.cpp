@@ -165,9 +165,11 @@ class ProbeMaker {
                            });
                          }});
     };
-    // Which kind of store is faster differs between machines: the better one is the roof.
+    // Which kind of store is faster differs between machines: the better one is the roof. Of
+    // caches, too: a virtual machine that said it had 480 MiB wrote 360 at 18 GB/s, 45 past the
+    // cache.
     add("write", "stores", once, [&k, n](float* p) { k.write(p, n); });
-    if (memory) add("write", "non-temporal stores", once, [&k, n](float* p) { k.stream(p, n); });
+    add("write", "non-temporal stores", once, [&k, n](float* p) { k.stream(p, n); });
     add("read", "loads", once, [&k, n](float* p) { sink = k.read(p, n); });
     add("copy", "loads and stores", once, [&k, n](float* p) { k.copy(p, p + n / 2, n / 2); });
   }
