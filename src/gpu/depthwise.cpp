@@ -38,15 +38,21 @@ bool covers(int64_t outputs, int64_t block, double over) {
   return double(ceil_div(outputs, block) * block) <= double(outputs) * over;
 }
 
-/// In NHWC a square of four channels: each input is read for all outputs that share it. Measured on
-/// an H100 beside others, in f16 and f32: 4 x 4 was the fastest of stride 1, 2 x 2 of stride 2.
+/// In NHWC a block of four channels: each input is read for all outputs that share it. Measured on
+/// an H100 beside others, in f16 and f32: 4 x 4 was the fastest of 3x3, 2 x 2 of stride 2. 4 x 4 of
+/// 5x5 would spill.
 Block square(const ConvProblem& p, const Limits& limits) {
   constexpr int64_t kThreadsPerUnit = 128;  // that a multiprocessor wants
-  for (const int64_t side : {4, 2}) {
-    const Block block{side, side, 4, side == 4 ? 64 : 128};
-    if (side == 4 && std::max(p.stride_h, p.stride_w) > 1) continue;
-    if (covers(p.P(), side, 1.25) && covers(p.Q(), side, 1.25) &&
-        std::max(block.window_h(p), block.window_w(p)) <= 16 && block.work(p) <= kUnrolled &&
+  struct Shape {
+    Block block;
+    int64_t stride, window;  // at most
+  };
+  for (const auto& [block, stride, window] :
+       {Shape{{4, 4, 4, 64}, 1, 6}, Shape{{4, 2, 4, 128}, 1, 8}, Shape{{2, 2, 4, 128}, 16, 16}}) {
+    if (std::max(p.stride_h, p.stride_w) <= stride &&
+        std::max(block.window_h(p), block.window_w(p)) <= window &&
+        covers(p.P(), block.rows, 1.25) && covers(p.Q(), block.columns, 1.25) &&
+        block.work(p) <= kUnrolled &&
         block.count(p) >= kThreadsPerUnit * int64_t(limits.compute_units))
       return block;
   }
