@@ -27,6 +27,11 @@ struct PackParams {
   int taps_first;          // reduction index: 1: tap, then channel; 0: channel, then tap
 };
 
+// Matrices one after the other, each rows x columns.
+struct TurnParams {
+  int matrices, rows, columns;
+};
+
 struct RoofParams {
   float value;
   int rounds;  // of roof_fma

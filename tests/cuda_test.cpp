@@ -468,11 +468,12 @@ TEST_F(CudaRuntimeTest, ShippedChoicesAreOfKernelsThatDoTheProblem) {
     bad.record({"cuda, Stand-in GPU", to_text(parse_problem(problem)), kernel, {{kernel, 1.0}}});
   };
   add("1x64x9x9,k64,3x3,p1,nhwc", "hopper_f32");  // this one is right
-  add("1x64x9x9,k64,3x3,p1", "hopper_f32");
+  add("1x64x9x9,k64,3x3,p1", "hopper_f32");       // as is this, turned around
+  add("1x3x9x9,k64,3x3,p1", "hopper_f32");
   add("1x64x9x9,k64,1x1", "gone");
   add("1x3x9x9,k64,3x3", "ladder1");
   EXPECT_THAT(stale(bad, *device),
-              ElementsAre(HasSubstr("layout is nchw"), HasSubstr("no such kernel"),
+              ElementsAre(HasSubstr("C/groups is 3"), HasSubstr("no such kernel"),
                           HasSubstr("only for those who name it")));
 }
 

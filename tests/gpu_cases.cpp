@@ -13,6 +13,7 @@
 #include "bench/verify.h"
 #include "conv_cases.h"
 #include "gpu/roofs.h"
+#include "gpu/turned.h"
 #include "metalconv/error.h"
 
 namespace metalconv::test {
@@ -98,18 +99,6 @@ std::vector<ConvProblem> parsed() {
   return problems;
 }
 
-std::string failure_of(Device& device, const KernelRow& row, const ConvProblem& problem,
-                       bench::Operands& operands, bench::Checks& checks) {
-  try {
-    const auto queue = device.make_queue();
-    bench::Subject subject(device, *queue,
-                           make_plan(device, problem, {row.implementation, row.name}), operands);
-    return bench::verify(subject, checks).failure;
-  } catch (const Error& error) {
-    return error.what();
-  }
-}
-
 /// CUDA's for the large GPU, Metal's for the small one.
 std::size_t threadgroup_bytes(std::uint32_t compute_units) {
   return compute_units >= 132 ? 49152 : 32768;
@@ -168,6 +157,7 @@ std::vector<gpu::KernelKey> kernel_keys(const std::vector<ConvProblem>& problems
   std::set<gpu::KernelKey> keys;
   for (const ConvProblem& problem : problems) {
     keys.insert(gpu::pack_key(problem));
+    keys.insert(gpu::turn_key(problem));
     double least = HUGE_VAL;  // of those that the planner may choose
     for (const gpu::ConvKernel& kernel : gpu::conv_kernels())
       if (kernel.implementation == Implementation::optimized && takes(kernel, problem))
@@ -208,6 +198,18 @@ Device& emulator_device(LaneOrder order, std::uint32_t compute_units) {
     device = make_emulator_device(options);
   }
   return *device;
+}
+
+std::string failure_of(Device& device, const KernelRow& row, const ConvProblem& problem,
+                       bench::Operands& operands, bench::Checks& checks) {
+  try {
+    const auto queue = device.make_queue();
+    bench::Subject subject(device, *queue,
+                           make_plan(device, problem, {row.implementation, row.name}), operands);
+    return bench::verify(subject, checks).failure;
+  } catch (const Error& error) {
+    return error.what();
+  }
 }
 
 std::string verify_on_emulator(const ConvProblem& problem, const std::vector<LaneOrder>& orders) {

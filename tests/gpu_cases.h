@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/verify.h"
 #include "gpu/conv.h"
 #include "metalconv/emulator.h"
 
@@ -30,6 +31,10 @@ inline constexpr std::uint32_t kComputeUnits[] = {0, 132};
 
 /// Made once for each choice. Compiled kernels stay from run to run of the tests.
 Device& emulator_device(LaneOrder order, std::uint32_t compute_units = 0);
+
+/// What the gate says of a row: empty, or why it fails.
+std::string failure_of(Device& device, const KernelRow& row, const ConvProblem& problem,
+                       bench::Operands& operands, bench::Checks& checks);
 
 /// Runs every row of ours that takes `problem` through the gate, in each of the orders and with the
 /// tiles of each of kComputeUnits. Empty, or one line for each failure.

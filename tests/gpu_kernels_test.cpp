@@ -17,6 +17,7 @@
 #include "core/registry.h"
 #include "emulator/runtime.h"
 #include "gpu/device.h"
+#include "gpu/rows.h"
 #include "gpu_cases.h"
 #include "legality/checker.h"
 #include "metalconv/error.h"
@@ -113,6 +114,37 @@ INSTANTIATE_TEST_SUITE_P(Gpu, OnEmulator, testing::ValuesIn(emulated_problems())
                                                      std::regex("[^A-Za-z0-9]"), "_");
                          });
 
+/// As Hopper's kernels are given to a device, which no machine without one can run.
+TEST(Gpu, KernelsOfNhwcAloneDoNchwWithTensorsTurnedAround) {
+  if (const std::string why = emulator::unavailable(); !why.empty()) GTEST_SKIP() << why;
+  emulator::Options options;
+  options.executor.order = LaneOrder::shuffled;
+  options.executor.threads = 2;
+  options.compute_units = 132;  // so that some split their reduction, and need a workspace
+  options.cache = fmt::format("{}metalconv_gpu_test_{}", testing::TempDir(), getuid());
+  gpu::DeviceParts parts;
+  parts.runtime = emulator::make_runtime(options);
+  gpu::Runtime& runtime = *parts.runtime;
+  gpu::KernelCache cache(runtime);
+  KernelRow own = gpu::make_row(gpu::general_kernel(), runtime, cache);
+  own.name = "own";
+  own.layouts = {Layout::nhwc};
+  parts.own.push_back(own);
+  const auto device = gpu::make_device(std::move(parts));
+  const KernelRow& row = *device->registry().find(Implementation::optimized, "own");
+  // Less than a square of 64 x 64, more than one, some that fill theirs; and one without outputs.
+  for (const char* text :
+       {"2x5x3x7,k6,3x3,p1", "2x65x5x13,k3,1x1,bias", "1x64x8x8,k64,1x1,f16,relu",
+        "1x160x3x4,k70,3x3,p1,bf16,bias", "3x8x9x9,k8,3x3,s2,p1,g2,f16", "0x4x5x5,k4,3x3"}) {
+    const ConvProblem problem = parse_problem(text);
+    bench::Operands operands(*device, problem);
+    bench::Checks checks(problem);
+    EXPECT_EQ(failure_of(*device, row, problem, operands, checks), "") << text;
+    const Plan plan = make_plan(*device, problem, {Implementation::optimized, "own"});
+    EXPECT_THAT(plan.detail(), HasSubstr("turned to NHWC and back"));
+  }
+}
+
 TEST(Gpu, ProblemsReachEveryKernelInEveryDtypeAndLayout) {
   for (const gpu::ConvKernel& kernel : gpu::conv_kernels()) {
     for (const Layout layout : kernel.layouts) {
@@ -197,7 +229,8 @@ TEST(Gpu, EveryRuntimeIsGivenTheTextOfTheFile) {
     files.insert(fs::path(source.file).filename().string());
   }
   for (const std::string& file : kernel_files())
-    EXPECT_TRUE(files.count(file) == 1 || file == "roofs.metal") << file << " is of no row";
+    EXPECT_TRUE(files.count(file) == 1 || file == "roofs.metal" || file == "turn.metal")
+        << file << " is of no row";
 }
 
 // ------------------------------------------------------------- every kernel and every macro set

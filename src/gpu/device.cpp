@@ -3,6 +3,7 @@
 
 #include "gpu/roofs.h"
 #include "gpu/rows.h"
+#include "gpu/turned.h"
 
 namespace metalconv::gpu {
 namespace {
@@ -18,7 +19,7 @@ class GpuDevice final : public Device {
     info_.facts.merge(parts.facts);
     for (const ConvKernel& kernel : conv_kernels())
       registry_.add(make_row(kernel, *runtime_, cache_));
-    for (KernelRow& row : parts.own) registry_.add(std::move(row));
+    for (KernelRow& row : parts.own) registry_.add(with_nchw(std::move(row), *runtime_, cache_));
     for (KernelRow& row : parts.vendor) registry_.add(std::move(row));
   }
 

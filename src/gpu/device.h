@@ -18,8 +18,10 @@ struct DeviceParts {
   std::unique_ptr<Runtime> runtime;
   std::vector<KernelRow> vendor;  ///< may refer to the runtime, which outlives them
   std::map<std::string, std::string> facts;
-  bool timed = true;             ///< false: for truth, not for speed, and without roofs
-  std::vector<KernelRow> own{};  ///< ours that this device alone has; may refer to the runtime, too
+  bool timed = true;  ///< false: for truth, not for speed, and without roofs
+  /// Ours that this device alone has, of NHWC; NCHW is turned around for them. May refer to the
+  /// runtime, too.
+  std::vector<KernelRow> own{};
   std::function<std::vector<RoofProbe>()> own_roofs{};  ///< null: none
 };
 
