@@ -159,11 +159,11 @@ static inline Work work_of(index number, constant ConvParams& p) {
   return work;
 }
 
-// Weights of the work's first slab.
-static inline device const float* weights_of(device const float* packed, Work work,
+// Weights of a product in the work's first slab.
+static inline device const float* weights_of(device const float* packed, Work work, int product,
                                              constant ConvParams& p) {
-  const index slabs = (index(work.g) * block_count(p) + work.block) * slab_count(p) + work.first;
-  return packed + slabs * (PRODUCTS * WEIGHTS);
+  return packed + (((index(work.g) * block_count(p) + work.block) * slab_count(p) + work.first) *
+                       PRODUCTS + product) * WEIGHTS;
 }
 
 // What a thread reads of the input: SPAN x SPAN elements of one channel.
@@ -204,12 +204,19 @@ static inline void fetch(thread float (&to)[SPAN][SPAN], device const elem* x,
   device const elem* line = x + window.from;
 #pragma unroll
   for (int i = 0; i < SPAN; ++i) {
+#if SIDE == 2  // else the compiler spills
+    line = x + (window.from + i * row);
+#endif
     device const elem* at = line;
 #pragma unroll
     for (int j = 0; j < SPAN; ++j) {
       const bool exists = (inside & window_mask(1) << (i * SPAN + j)) != 0;
+#if SIDE == 2
+      to[i][j] = exists ? float(line[j * column]) : 0.0f;
+#else
       to[i][j] = exists ? float(*at) : 0.0f;
       at += column;
+#endif
     }
     line += row;
   }

@@ -49,7 +49,7 @@ void winograd_f2(device const elem* x [[buffer(0)]],
   for (int i = 0; i < 8 * UNITS; ++i) {
     sums[i / 8][i / 2 % 4][i % 2] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
   }
-  device const float* from = weights_of(packed, work, p) + 2 * simd * WEIGHTS;
+  device const float* from = weights_of(packed, work, 2 * simd, p);
 #pragma unroll
   for (int u = 0; u < AHEAD; ++u) load_left_packed(weights[u], from + u * UNIT);
   float next[SPAN][SPAN];

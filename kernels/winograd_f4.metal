@@ -108,7 +108,7 @@ void winograd_f4(device const elem* x [[buffer(0)]],
     sums[i / 2 / RIGHTS][i / 2 % RIGHTS][i % 2] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
   }
   const Share share = share_of(simd);
-  device const float* from = weights_of(packed, work, p) + share.product * WEIGHTS;
+  device const float* from = weights_of(packed, work, share.product, p);
   threadgroup const float* read = (threadgroup const float*)staged + share.product * PLANE;
 #pragma unroll
   for (int u = 0; u < AHEAD; ++u) load_left_packed(weights[u], from + u * UNIT);
