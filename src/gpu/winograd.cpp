@@ -192,11 +192,11 @@ Recipe f4_recipe(const ConvProblem& p, const Limits& limits) {
   const bool longs = conv_macros(p).at("INDEX") != "int";
   const bool wide = !longs && limits.threadgroup_bytes >= f4_bytes(32, false);
   Tiling best{4, kF4Channels, 16};
-  const Parts narrow = parts_of(p, best, {6000, 2200}, limits, !longs);
+  const Parts narrow = parts_of(p, best, {7500, 2700}, limits, !longs);
   int64_t parts = narrow.count;
   if (wide) {
     const Tiling t{4, kF4Channels, 32};
-    if (parts_of(p, t, {9500, 3600}, limits, false).cycles <= narrow.cycles) best = t, parts = 1;
+    if (parts_of(p, t, {12000, 4400}, limits, false).cycles <= narrow.cycles) best = t, parts = 1;
   }
   Recipe recipe = common_recipe(p, best, parts);
   recipe.key.macros["PAD"] = "4";
@@ -204,10 +204,11 @@ Recipe f4_recipe(const ConvProblem& p, const Limits& limits) {
   return recipe;
 }
 
-/// Estimated, not yet measured: a slab of 32 tiles as 1.36 of winograd_f2's, which has half of the
-/// outputs. Where tiles hang over the border, no better than winograd_f2.
+/// Estimated, not yet measured: a slab of 32 tiles as 1.67 of winograd_f2's, which has half of the
+/// outputs: so many instructions it has for sm_90. Where tiles hang over the border, no better than
+/// winograd_f2.
 double f4_cost(const ConvProblem& p, const Rates& rates) {
-  constexpr double kStartSlabs = 2.6, kSlabs = 1.36;
+  constexpr double kStartSlabs = 2.7, kSlabs = 1.67;
   const Tiling t{4, kF4Channels, 32};
   const double products = 36.0 * 32 * 32 / (16 * 64 * 32);  // of a slab, in those of F(2x2)
   const double seconds = cost(p, t, kStartSlabs, rates.matrix_f32 * products / kSlabs, rates);
