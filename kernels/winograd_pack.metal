@@ -1,18 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// Weights into the 16 factors of F(2x2, 3x3): blocks of output channels, each [8 input channels]
-// [factor][8 output channels][output channel of these][input channel of those], with zeros for
-// channels that do not exist. A thread makes the factors of one pair of channels.
+// Weights into the factors of F(SIDE x SIDE, 3x3): blocks of output channels, each [8 input
+// channels][factor][8 output channels][output channel of these][input channel of those], with zeros
+// for channels that do not exist. A thread makes the factors of one pair of channels.
+// Macros: SIDE, 2 or 4; ELEM; INDEX; THREADS.
 #include <metal_stdlib>
 using namespace metal;
 #include "params.h"
 
-enum { DEPTH = 8, FACTORS = 4 };
+enum { DEPTH = 8, FACTORS = SIDE + 2 };
 
+// One dimension, without its fractions: sums are exact where they can be.
 static inline void transform_taps(float a, float b, float c, thread float (&factors)[FACTORS]) {
   factors[0] = a;
-  factors[1] = (a + c + b) * 0.5f;
-  factors[2] = (a + c - b) * 0.5f;
-  factors[3] = c;
+  factors[1] = a + c + b;
+  factors[2] = a + c - b;
+#if SIDE == 4
+  factors[3] = a + 4.0f * c + 2.0f * b;
+  factors[4] = a + 4.0f * c - 2.0f * b;
+#endif
+  factors[FACTORS - 1] = c;
+}
+static inline float fraction(int factor) {
+#if SIDE == 2
+  return factor == 0 || factor == 3 ? 1.0f : 0.5f;
+#else
+  return factor == 5 ? 1.0f : factor == 0 ? 0.25f : factor < 3 ? -1.0f / 6.0f : 1.0f / 24.0f;
+#endif
 }
 
 [[kernel, max_total_threads_per_threadgroup(THREADS)]]
@@ -44,6 +57,8 @@ void winograd_pack(device const ELEM* w [[buffer(0)]],
     float factors[FACTORS];
     transform_taps(half_way[0][j], half_way[1][j], half_way[2][j], factors);
 #pragma unroll
-    for (int f = 0; f < FACTORS; ++f) to[(f * FACTORS + j) * (DEPTH * p.block)] = factors[f];
+    for (int f = 0; f < FACTORS; ++f) {
+      to[(f * FACTORS + j) * (DEPTH * p.block)] = factors[f] * fraction(f) * fraction(j);
+    }
   }
 }

@@ -78,8 +78,16 @@ constexpr const char* kProblems[] = {
     // winograd_f2 where the planner takes it: each block of channels, dilations, groups, parts
     "1x17x8x16,k10,3x3,p1,d2x1,nhwc",
     "1x40x8x15,k40,3x3,p1,g2,bias,relu6",
-    "1x24x8x16,k64,3x3,p1,relu",
+    "1x24x7x16,k64,3x3,p1,relu",
     "1x48x7x16,k48,3x3,p1,nhwc,bias,silu",
+    // winograd_f4 where it does, no tile over the border; dilations, groups, parts, borders
+    "1x24x16x32,k40,3x3,p1,relu",
+    "2x16x16x16,k32,3x3,p1,nhwc,bias,silu",
+    "1x19x16x32,k32,3x3,p2,d2,bias,relu6",
+    "2x34x8x8,k70,3x3,p2x1,d2x1,g2,nhwc",
+    "1x80x16x12,k40,3x3,p1,bias,relu",
+    "3x17x5x6,k37,3x3,p0x1x1x0",
+    "1x33x9x11,k34,3x3,p1x0x3x2,d3,nhwc,bias",
     // depthwise: rows of a column, multipliers, one row a thread, large kernels
     "2x6x30x17,k6,5x3,s1x2,p2,d2x3,g6,bf16,bias,silu",
     "1x5x33x9,k15,3x3,s2x1,p1x0x2x1,g5,nhwc,f16,bias,relu6",
@@ -145,11 +153,13 @@ std::vector<ConvProblem> tuned_problems() {
       problems.back().dtype = dtype;
     }
   for (const char* text : {"1x128x256x256,k128,3x3,p1", "1x128x256x256,k128,3x3,p1,nhwc",
-                           "1x128x256x256,k128,3x3,p1,f16,nhwc", "1x512x32x32,k512,3x3,p1,tf32"})
+                           "1x128x256x256,k128,3x3,p1,f16,nhwc", "1x512x32x32,k512,3x3,p1,tf32",
+                           "1x128x255x255,k128,3x3,p1", "1x128x255x255,k128,3x3,p1,nhwc"})
     problems.push_back(parse_problem(text));
   // More than 2^31 elements.
   problems.push_back(parse_problem("1x3x8192x8192,k64,3x3,p1"));
   problems.push_back(parse_problem("1x64x8192x8192,k64,3x3,p1"));
+  problems.push_back(parse_problem("1x64x8191x8192,k64,3x3,p1"));
   return problems;
 }
 

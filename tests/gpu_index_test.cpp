@@ -194,7 +194,8 @@ TEST_F(GpuIndex, OffsetsOfActivations) {
       }
     }
   }
-  for (const char* name : {"basic", "direct", "depthwise", "general", "matrix_f32", "winograd_f2"})
+  for (const char* name :
+       {"basic", "direct", "depthwise", "general", "matrix_f32", "winograd_f2", "winograd_f4"})
     for (const char* layout : {"nchw", "nhwc"})
       EXPECT_EQ(seen.count(std::string(name) + layout), 1u) << name << " " << layout;
 }

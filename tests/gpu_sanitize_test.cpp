@@ -21,9 +21,9 @@ INSTANTIATE_TEST_SUITE_P(Gpu, Sanitized,
                                          "1x2x7x10,k9,3x3,p1,nhwc,f16,bias",  // along channels
                                          "1x3x8x13,k5,5x5,p2",                // direct_rows
                                          "1x4x9x7,k6,7x7,s2,p3,nhwc",
-                                         "2x9x5x4,k17,3x3,p1",             // general
-                                         "1x40x3x3,k35,3x3,p1",            // matrix_f32, in parts
-                                         "1x16x5x9,k17,3x3,p1",            // winograd_f2
+                                         "2x9x5x4,k17,3x3,p1",   // general
+                                         "1x40x3x3,k35,3x3,p1",  // matrix_f32, in parts
+                                         "1x16x5x9,k17,3x3,p1",  // winograd_f2, winograd_f4
                                          "2x33x3x5,k33,3x3,p1,nhwc,bias",  // the same in parts
                                          "1x9x4x5,k34,1x1,f16,nhwc,bias",  // matrix
                                          "1x6x5x5,k6,3x3,p1,g6,nhwc"));    // depthwise

@@ -25,8 +25,8 @@ constexpr int64_t kMaxGroupsX = int64_t(1) << 24;
 
 int64_t largest_operand(const ConvProblem& p) {
   // Packed weights are padded by a tile of 128 channels and a depth of 16 at most; Winograd's are
-  // 16 for 9.
-  const int64_t taps = p.R == 3 && p.S == 3 ? 16 : p.R * p.S;
+  // up to 36 for 9.
+  const int64_t taps = p.R == 3 && p.S == 3 ? 36 : p.R * p.S;
   const int64_t packed = (p.K_per_group() + 128) * (p.C_per_group() + 16) * taps * p.groups;
   return std::max({p.x_elements(), p.y_elements(), packed});
 }

@@ -13,6 +13,7 @@ ConvKernel matrix_kernel();
 ConvKernel matrix_f32_kernel();
 ConvKernel general_kernel();
 ConvKernel winograd_f2_kernel();
+ConvKernel winograd_f4_kernel();
 /// The steps from basic to direct, for those who learn. Never chosen by the planner.
 std::vector<ConvKernel> ladder_kernels();
 
