@@ -4,8 +4,8 @@
 // reduction is these runs, each filled up to quads of pairs (8 factors), as the units want them, so
 // that nothing is padded to 16 channels, and a factor's place is known when this is compiled.
 //
-// A thread block has the packed weights and the bias in shared memory for good, and goes from tile to tile. A
-// tile is WARPS rows of 16 ROW_TILES outputs, a row for each warp.
+// A thread block has the packed weights and the bias in shared memory for good, and goes from tile
+// to tile. A tile is WARPS rows of 16 ROW_TILES outputs, a row for each warp.
 //
 // Before this text come params.h and numbers.cuh. Macros beside those of numbers.cuh: IN_CHANNELS,
 // KERNEL_H, KERNEL_W, STRIDE_H, STRIDE_W, DILATION_H; COLUMNS, output channels of a tile, 16, 32 or
@@ -119,14 +119,14 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS, BLOCKS)
     hopper_conv(const elem* __restrict__ x, const char* __restrict__ packed,
                 const elem* __restrict__ bias, elem* __restrict__ y, const HopperParams p) {
   extern __shared__ uint4 memory[];
-  word* const window = (word*)memory + WEIGHT_WORDS;
+  float* const add = (float*)memory + WEIGHT_WORDS;  // before the window, which may end anywhere
+  word* const window = (word*)memory + WEIGHT_WORDS + COLUMNS;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   // The grid is a multiple of the blocks of channels.
   const int block = blockIdx.x % p.blocks, k0 = block * COLUMNS;
   for (int i = threadIdx.x; i < WEIGHT_WORDS / 4; i += 32 * WARPS)
     memory[i] = ((const uint4*)packed)[block * (WEIGHT_WORDS / 4) + i];
   // In the order of the columns, as lanes want it.
-  float* const add = (float*)(window + PLANE / 2 * COPIES);
   for (int i = threadIdx.x; BIAS && i < COLUMNS; i += 32 * WARPS) {
     const int k = k0 + channel_of(i / 8, i % 8);
     add[i] = k < p.K ? to_float(bias[k]) : 0.0f;
