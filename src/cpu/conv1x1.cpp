@@ -99,10 +99,12 @@ struct Sizes {
     const double of_task = double(ceil_div(ceil_div(plane, unit), b.parts) * unit);
     const double tiles = std::ceil(of_task / double(tile));
     const double blocks = double(ceil_div(ceil_div(K, block), b.splits));
-    // NHWC: the last block has fewer vectors, and one that is not full leaves through a buffer.
-    const double filled =
-        nchw || K <= block ? 1 : double(round_up(K, lanes)) / double(round_up(K, block));
-    const double buffered = !nchw && K % lanes != 0 ? 30 * of_task / double(b.splits) : 0;
+    // NHWC: the last block has fewer vectors (a tile of fewer than 8 sums waits for each of them),
+    // and less than a vector leaves through a buffer.
+    const double filled = nchw ? 1
+                               : std::max(double(round_up(K, lanes)) / double(round_up(K, block)),
+                                          8.0 * double(lanes) / double(block * tile));
+    const double buffered = !nchw && K < lanes ? 10 * of_task : 0;
     const double sums = filled * of_task * double(block) / double(lanes);
     const double fetch = (nchw ? c.stride_w > 1 ? 60 : 10 : 2) * of_task / double(lanes);
     // Weights that do not stay in the core's cache pass through it in every task.

@@ -195,7 +195,7 @@ class Chooser {
         b.together > 0 ? std::max(double(channels) / t.channels / double(b.together), 1.0) : 1;
     const double fill =
         double(strip_bytes(b.rows, b.columns, c_.C_per_group())) * (single   ? 0.4
-                                                                    : turned ? 0.2
+                                                                    : turned ? 0.4
                                                                              : 0.08) +
         (turned        ? 20.0 * double(rows)
          : b.by_pixels ? 100.0 * double(rows)
@@ -233,7 +233,7 @@ class Chooser {
     const int64_t vectors = ceil_div(run, kernels_.lanes);
     const double sums = double(runs * vectors * kernels_.channels);
     const int64_t tiles = runs * ceil_div(vectors, kernels_.pixel_vectors);
-    const double store = c_.layout == Layout::nhwc ? 1.0 * kernels_.lanes : over ? 8 : 4;
+    const double store = c_.layout == Layout::nhwc ? 2.0 * kernels_.lanes : over ? 8 : 4;
     return {kernels_.channels, double(tiles), sums, sums * store};
   }
   Tiles channel_tiles(const Blocking& b) const {
