@@ -150,7 +150,9 @@ class Direct final : public PreparedConv {
       else
         entry = int(std::min<int64_t>(entry, ceil_div(left, kernels_.lanes) - 1));
       const int64_t width = nchw ? kernels_.nchw_channels[entry] : (entry + 1) * kernels_.lanes;
-      blocks_.push_back({first, std::min(left, width), width, group_weights_,
+      // NHWC: vectors that would not be full take up channels of the block before them.
+      if (left < width && first > 0) first -= width - left;
+      blocks_.push_back({first, std::min(c_.K_per_group() - first, width), width, group_weights_,
                          nchw ? kernels_.nchw[entry] : kernels_.nhwc[entry]});
       group_weights_ += width * int64_t(taps_.size());
       first += width;
