@@ -21,7 +21,8 @@ namespace {
 
 using std::int64_t;
 
-constexpr int64_t kMostChannels = 16;  // of a group; beyond, weights no longer stay in L1
+constexpr int64_t kMostChannels = 16;  // of a group; beyond, weights no longer stay in L1 ...
+constexpr int64_t kMostOfOneTap = 48;  // ... and of 1x1 kernels in NHWC: conv1x1 is as fast
 constexpr int64_t kRoom = 4 << 10;     // floats that become halves together; half of a 32 KiB L1
 
 /// Seconds. 1.15e11 operations a second and thread with whole vectors and whole blocks, measured on
@@ -235,9 +236,10 @@ KernelRow direct_row(const Context& context) {
   row.layouts = {Layout::nchw, Layout::nhwc};
   row.activations = {Activation::none, Activation::relu, Activation::relu6};
   row.supports = [](const ConvProblem& p) {
-    if (p.C_per_group() <= kMostChannels) return std::string();
-    return fmt::format("C/groups is {}, the kernel does at most {}", p.C_per_group(),
-                       kMostChannels);
+    const bool one_tap = p.R == 1 && p.S == 1 && p.layout == Layout::nhwc;
+    const int64_t most = one_tap ? kMostOfOneTap : kMostChannels;
+    if (p.C_per_group() <= most) return std::string();
+    return fmt::format("C/groups is {}, the kernel does at most {}", p.C_per_group(), most);
   };
   row.cost = [&context](const ConvProblem& p) {
     if (!Direct::cut_for(context, p).fits()) return std::numeric_limits<double>::infinity();
