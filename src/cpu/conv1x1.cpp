@@ -100,11 +100,11 @@ struct Sizes {
     const double tiles = std::ceil(of_task / double(tile));
     const double blocks = double(ceil_div(ceil_div(K, block), b.splits));
     // NHWC: the last block has fewer vectors (a tile of fewer than 8 sums waits for each of them),
-    // and less than a vector leaves through a buffer.
+    // and one block that is not full leaves through a buffer.
     const double filled = nchw ? 1
                                : std::max(double(round_up(K, lanes)) / double(round_up(K, block)),
                                           8.0 * double(lanes) / double(block * tile));
-    const double buffered = !nchw && K < lanes ? 10 * of_task : 0;
+    const double buffered = !nchw && K < block && K % lanes != 0 ? 10 * of_task : 0;
     const double sums = filled * of_task * double(block) / double(lanes);
     const double fetch = (nchw ? c.stride_w > 1 ? 60 : 10 : 2) * of_task / double(lanes);
     // Weights that do not stay in the core's cache pass through it in every task.
@@ -155,7 +155,7 @@ class Conv1x1 final : public PreparedConv {
                        s_.blocking.splits);
   }
 
-  /// [group][block][input channel][lane of the block].
+  /// [group][block][input channel][channel of the block].
   void pack(Queue&, const TensorView& w, Memory packed) const override {
     const Floats floats(convert_, w, c_.w_elements());
     auto* to = static_cast<float*>(packed.address());
@@ -163,13 +163,9 @@ class Conv1x1 final : public PreparedConv {
       for (int64_t k0 = 0; k0 < s_.K; k0 += s_.block) {
         const Block b = block(k0);
         const int64_t unit = s_.nchw ? 1 : s_.lanes, width = round_up(b.channels, unit);
-        // The last vector overlaps the one before it; see general::Kernels.
-        const int64_t last = width - unit, excess = b.channels > unit ? width - b.channels : 0;
         for (int64_t c = 0; c < s_.C; ++c)
-          for (int64_t i = 0; i < width; ++i) {
-            const int64_t k = b.first + i - (i < last ? 0 : excess);
+          for (int64_t k = b.first; k < b.first + width; ++k)
             *to++ = k < s_.K ? floats.data()[(g * s_.K + k) * s_.C + c] : 0.0f;
-          }
       }
   }
 
@@ -206,12 +202,12 @@ class Conv1x1 final : public PreparedConv {
   struct Block {
     int64_t first, channels;
   };
-  /// That from k on. NHWC: less than a vector of them takes up some that the block before it has
-  /// written, if the same task has that.
+  /// That from k on. NHWC: vectors that would not be full take up channels of the block before
+  /// them, which the same task writes, the same values.
   Block block(int64_t k) const {
     const int64_t end = std::min(k + s_.block, s_.K);
-    const bool few = !s_.nchw && s_.blocking.splits == 1 && k > 0 && end - k < s_.lanes;
-    const int64_t first = few ? end - s_.lanes : k;
+    const bool overlaps = !s_.nchw && s_.blocking.splits == 1 && k > 0;
+    const int64_t first = overlaps ? end - round_up(end - k, s_.lanes) : k;
     return {first, end - first};
   }
 
@@ -338,14 +334,13 @@ class Conv1x1 final : public PreparedConv {
       sums.x = x;
       const Block b = block(k);
       const int64_t y = task.n * s_.plane * c_.K + task.g * s_.K + b.first;
-      if (b.channels >= s_.lanes && !s_.halves) {
-        s_.kernels.by_channels(int(part.count), int(b.channels), sums, from, call.floats(y), to,
-                               c_.K);
+      const int64_t vectors = ceil_div(b.channels, s_.lanes);
+      if (b.channels == vectors * s_.lanes && !s_.halves) {
+        s_.kernels.by_channels(int(part.count), int(vectors), sums, from, call.floats(y), to, c_.K);
         continue;
       }
       // A pixel ends where the next begins, which overwrites what is no channel.
-      s_.kernels.by_channels(int(part.count), int(b.channels), sums, from, tile, in_tile,
-                             b.channels);
+      s_.kernels.by_channels(int(part.count), int(vectors), sums, from, tile, in_tile, b.channels);
       const bool dense = b.channels == c_.K;
       const int64_t runs = dense ? 1 : part.count, run = dense ? part.count * c_.K : b.channels;
       for (int64_t i = 0; i < runs; ++i) call.store(tile + i * run, run, y + to[i] * c_.K);

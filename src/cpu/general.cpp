@@ -590,8 +590,9 @@ void General::tile_of_channels(const Call& call, const Task& task, int64_t block
   float* tile = sums && !straight ? sums : room;
   const bool last = sum_up(call, task, k, [&](general::Sum& s) {
     s.x = task.strip;
-    kernels_.by_channels(int(pixels), int(width), s, from, straight ? call.floats(image) : tile,
-                         straight ? to : in_tile, straight ? c_.K : width);
+    kernels_.by_channels(int(pixels), int(width / lanes_), s, from,
+                         straight ? call.floats(image) : tile, straight ? to : in_tile,
+                         straight ? c_.K : width);
   });
   if (straight || !last) return;
   if (nchw_) return scatter(call, tile, width, channels, image, to, pixels);

@@ -65,10 +65,9 @@ struct Kernels {
   /// Vectors hold pixels that are neighbours in x, w holds `channels` weights a step. Channel i
   /// goes to y + i * pitch.
   void (*by_pixels)(int channels, int vectors, const Sum&, float* y, std::int64_t pitch);
-  /// Vectors hold channels, w holds the vectors that they fill a step, of which the last overlaps
-  /// the one before where it would not be full. Pixel i is read at x + from[i] and goes to
-  /// y + to[i] * pitch. Fewer channels than a vector are written as one.
-  void (*by_channels)(int pixels, int channels, const Sum&, const std::int64_t* from, float* y,
+  /// Vectors hold channels, w holds `vectors` vectors a step. Pixel i is read at x + from[i] and
+  /// goes to y + to[i] * pitch.
+  void (*by_channels)(int pixels, int vectors, const Sum&, const std::int64_t* from, float* y,
                       const std::int64_t* to, std::int64_t pitch);
 };
 

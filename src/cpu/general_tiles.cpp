@@ -72,19 +72,16 @@ void ByPixels(int channels, int vectors, const Sum& s, float* y, int64_t pitch) 
   return ByPixels<kRows, kPixelVectors>(s, y, pitch);
 }
 
-/// `last`: where the last vector of a pixel goes.
 template <int kRows, int kVectors>
-void ByChannels(const Sum& s, const int64_t* from, float* y, const int64_t* to, int64_t pitch,
-                int64_t last) {
+void ByChannels(const Sum& s, const int64_t* from, float* y, const int64_t* to, int64_t pitch) {
   const D d;
-  const auto place = [last](int j) { return j + 1 < kVectors ? j * kLanes : last; };
   V sum[kRows][kVectors];
   const float* x[kRows];
   HWY_UNROLL(16)
   for (int i = 0; i < kRows; ++i) {
     x[i] = s.x + from[i];
     for (int j = 0; j < kVectors; ++j)
-      sum[i][j] = hn::LoadU(d, (s.add ? y + to[i] * pitch : s.bias) + place(j));
+      sum[i][j] = hn::LoadU(d, s.add ? y + to[i] * pitch + j * kLanes : s.bias + j * kLanes);
   }
   const float* HWY_RESTRICT w = s.w;
   for (int64_t o = 0; o < s.outer_count; ++o) {
@@ -102,21 +99,20 @@ void ByChannels(const Sum& s, const int64_t* from, float* y, const int64_t* to, 
   HWY_UNROLL(16)
   for (int i = 0; i < kRows; ++i)
     for (int j = 0; j < kVectors; ++j)
-      hn::StoreU(Activate(sum[i][j], s), d, y + to[i] * pitch + place(j));
+      hn::StoreU(Activate(sum[i][j], s), d, y + to[i] * pitch + j * kLanes);
 }
 
 template <int kRows>
-void ByChannels(int pixels, int channels, const Sum& s, const int64_t* from, float* y,
+void ByChannels(int pixels, int vectors, const Sum& s, const int64_t* from, float* y,
                 const int64_t* to, int64_t pitch) {
   if constexpr (kRows > 1)
-    if (pixels < kRows) return ByChannels<kRows - 1>(pixels, channels, s, from, y, to, pitch);
-  const int64_t last = channels > kLanes ? channels - kLanes : 0;
+    if (pixels < kRows) return ByChannels<kRows - 1>(pixels, vectors, s, from, y, to, pitch);
   if constexpr (kRows <= kWidePixels) {
-    if (channels > 3 * kLanes) return ByChannels<kRows, 4>(s, from, y, to, pitch, last);
-    if (channels > 2 * kLanes) return ByChannels<kRows, 3>(s, from, y, to, pitch, last);
+    if (vectors == 3) return ByChannels<kRows, 3>(s, from, y, to, pitch);
+    if (vectors == 4) return ByChannels<kRows, 4>(s, from, y, to, pitch);
   }
-  if (channels <= kLanes) return ByChannels<kRows, 1>(s, from, y, to, pitch, last);
-  return ByChannels<kRows, kChannelVectors>(s, from, y, to, pitch, last);
+  if (vectors == 1) return ByChannels<kRows, 1>(s, from, y, to, pitch);
+  return ByChannels<kRows, kChannelVectors>(s, from, y, to, pitch);
 }
 
 const Kernels* kernels() {
