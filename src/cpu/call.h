@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "cpu/arithmetic.h"
 #include "cpu/convert.h"
@@ -48,6 +49,14 @@ struct Call {
       std::copy_n(from, n, floats(i));
   }
 };
+
+/// A 1x1 kernel that takes every pixel sees no rows: one long row has no ends.
+inline ConvProblem without_rows(ConvProblem c) {
+  const bool every_pixel =
+      c.R == 1 && c.S == 1 && c.stride_h == 1 && c.stride_w == 1 && c.P() == c.H && c.Q() == c.W;
+  if (every_pixel) c.W *= std::exchange(c.H, 1);
+  return c;
+}
 
 /// Floats at the head of a workspace that the bias takes.
 inline std::int64_t bias_floats(const ConvProblem& problem) {

@@ -43,7 +43,8 @@ struct Sizes {
         lanes(kernels.lanes),
         C(problem.C_per_group()),
         K(problem.K_per_group()),
-        plane(problem.P() * problem.Q()),
+        Q(problem.Q()),
+        plane(problem.P() * Q),
         wide(!nchw && kernels.wide_vectors > 0 && K > kernels.channel_vectors * lanes),
         block(nchw ? kernels.channels
                    : (wide ? kernels.wide_vectors : kernels.channel_vectors) * lanes),
@@ -80,6 +81,7 @@ struct Sizes {
   ConvProblem c;
   bool nchw, halves;
   int64_t lanes, C, K;
+  int64_t Q;            ///< outputs of a row; all where rows follow each other
   int64_t plane;        ///< outputs of an image and channel
   bool wide;            ///< tiles of few pixels and many channels
   int64_t block, tile;  ///< output channels and pixels of a register tile
@@ -97,10 +99,12 @@ struct Sizes {
     const double of_task = double(ceil_div(ceil_div(plane, unit), b.parts) * unit);
     const double tiles = std::ceil(of_task / double(tile));
     const double blocks = double(ceil_div(ceil_div(K, block), b.splits));
-    // NHWC: the last block has fewer vectors, and one that is not full leaves through a buffer.
-    const double filled =
-        nchw || K <= block ? 1 : double(round_up(K, lanes)) / double(round_up(K, block));
-    const double buffered = !nchw && K % lanes != 0 ? 30 * of_task / double(b.splits) : 0;
+    // NHWC: the last block has fewer vectors (a tile of fewer than 8 sums waits for each of them),
+    // and one block that is not full leaves through a buffer.
+    const double filled = nchw ? 1
+                               : std::max(double(round_up(K, lanes)) / double(round_up(K, block)),
+                                          8.0 * double(lanes) / double(block * tile));
+    const double buffered = !nchw && K < block && K % lanes != 0 ? 10 * of_task : 0;
     const double sums = filled * of_task * double(block) / double(lanes);
     const double fetch = (nchw ? c.stride_w > 1 ? 60 : 10 : 2) * of_task / double(lanes);
     // Weights that do not stay in the core's cache pass through it in every task.
@@ -157,9 +161,10 @@ class Conv1x1 final : public PreparedConv {
     auto* to = static_cast<float*>(packed.address());
     for (int64_t g = 0; g < c_.groups; ++g)
       for (int64_t k0 = 0; k0 < s_.K; k0 += s_.block) {
-        const int64_t width = std::min(s_.block, padded_K() - k0);
+        const Block b = block(k0);
+        const int64_t unit = s_.nchw ? 1 : s_.lanes, width = round_up(b.channels, unit);
         for (int64_t c = 0; c < s_.C; ++c)
-          for (int64_t k = k0; k < k0 + width; ++k)
+          for (int64_t k = b.first; k < b.first + width; ++k)
             *to++ = k < s_.K ? floats.data()[(g * s_.K + k) * s_.C + c] : 0.0f;
       }
   }
@@ -193,11 +198,25 @@ class Conv1x1 final : public PreparedConv {
     int64_t n, g, first, pixels, k_begin, k_end;
   };
 
+  /// Output channels of a group that share register tiles.
+  struct Block {
+    int64_t first, channels;
+  };
+  /// That from k on. NHWC: vectors that would not be full take up channels of the block before
+  /// them, which the same task writes, the same values.
+  Block block(int64_t k) const {
+    const int64_t end = std::min(k + s_.block, s_.K);
+    const bool overlaps = !s_.nchw && s_.blocking.splits == 1 && k > 0;
+    const int64_t first = overlaps ? end - round_up(end - k, s_.lanes) : k;
+    return {first, end - first};
+  }
+
   int64_t padded_K() const { return s_.nchw ? s_.K : round_up(s_.K, s_.lanes); }
   int64_t group_weights() const { return padded_K() * s_.C; }
   /// Pixel of an input plane that output pixel i reads.
   int64_t source(int64_t i) const {
-    return i / c_.Q() * c_.stride_h * c_.W + i % c_.Q() * c_.stride_w;
+    const int64_t row = i < s_.Q ? 0 : i / s_.Q;
+    return row * c_.stride_h * c_.W + (i - row * s_.Q) * c_.stride_w;
   }
 
   /// That of the block of channels from k on; `bias` lives as long as it does.
@@ -209,7 +228,9 @@ class Conv1x1 final : public PreparedConv {
     sum.outer_count = 1;
     sum.inner = offsets_.data();
     sum.inner_count = s_.C;
-    sum.bias = bias->of(call.bias ? call.bias + task.g * s_.K + k : nullptr, s_.K - k, s_.block);
+    const int64_t first = block(k).first;
+    sum.bias =
+        bias->of(call.bias ? call.bias + task.g * s_.K + first : nullptr, s_.K - first, s_.block);
     sum.activate(c_.activation);
     return sum;
   }
@@ -223,7 +244,7 @@ class Conv1x1 final : public PreparedConv {
       fill_panel(call, task, task.first + at, std::min(s_.tile, task.pixels - at),
                  panels + at * s_.C);
     for (int64_t k = task.k_begin; k < task.k_end; k += s_.block) {
-      const int64_t channels = std::min(s_.block, task.k_end - k);
+      const int64_t channels = block(k).channels;
       general::Sum sums = sum(call, task, k, &bias);
       const int64_t y = (task.n * c_.K + task.g * s_.K + k) * s_.plane + task.first;
       for (int64_t at = 0; at < task.pixels; at += s_.tile) {
@@ -262,7 +283,7 @@ class Conv1x1 final : public PreparedConv {
   /// Of the plane from element x on, row of outputs by row.
   void gather_pixels(const Call& call, int64_t x, int64_t first, int64_t count, float* to) const {
     for (int64_t i = first, end; i < first + count; to += end - i, i = end) {
-      end = std::min(first + count, (i / c_.Q() + 1) * c_.Q());
+      end = std::min(first + count, (i / s_.Q + 1) * s_.Q);
       convert_.every(c_.stride_w, convert_.at(call.x, x + source(i)), to, end - i);
     }
   }
@@ -298,27 +319,31 @@ class Conv1x1 final : public PreparedConv {
     alignas(64) float tile[kMaxTile];
     general::BlockBias bias;
     int64_t from[kMaxPixels], to[kMaxPixels], in_tile[kMaxPixels];
-    int64_t q = (task.first + part.first) % c_.Q(), at = source(task.first + part.first);
+    const int64_t first = task.first + part.first, pitch = s_.pitch();
+    const bool copies = s_.copies();
+    int64_t at = source(first), row_end = first / s_.Q * s_.Q + s_.Q;
     for (int64_t i = 0; i < part.count; ++i) {
-      to[i] = task.first + part.first + i;
-      from[i] = s_.copies() ? (part.first + i) * s_.pitch() : at * c_.C;
+      to[i] = first + i;
+      from[i] = copies ? (part.first + i) * pitch : at * c_.C;
       in_tile[i] = i;
-      at = ++q < c_.Q() ? at + c_.stride_w : source(to[i] + 1);
-      if (q == c_.Q()) q = 0;
+      at += c_.stride_w;
+      if (to[i] + 1 == row_end) at = source(row_end), row_end += s_.Q;
     }
     for (int64_t k = part.k_begin; k < part.k_end; k += s_.block) {
       general::Sum sums = sum(call, task, k, &bias);
       sums.x = x;
-      const int64_t channels = std::min(s_.block, part.k_end - k);
-      const int64_t vectors = ceil_div(channels, s_.lanes), width = vectors * s_.lanes;
-      const int64_t y = task.n * s_.plane * c_.K + task.g * s_.K + k;
-      if (channels == width && !s_.halves) {
+      const Block b = block(k);
+      const int64_t y = task.n * s_.plane * c_.K + task.g * s_.K + b.first;
+      const int64_t vectors = ceil_div(b.channels, s_.lanes);
+      if (b.channels == vectors * s_.lanes && !s_.halves) {
         s_.kernels.by_channels(int(part.count), int(vectors), sums, from, call.floats(y), to, c_.K);
         continue;
       }
-      s_.kernels.by_channels(int(part.count), int(vectors), sums, from, tile, in_tile, width);
-      for (int64_t i = 0; i < part.count; ++i)
-        call.store(tile + i * width, channels, y + to[i] * c_.K);
+      // A pixel ends where the next begins, which overwrites what is no channel.
+      s_.kernels.by_channels(int(part.count), int(vectors), sums, from, tile, in_tile, b.channels);
+      const bool dense = b.channels == c_.K;
+      const int64_t runs = dense ? 1 : part.count, run = dense ? part.count * c_.K : b.channels;
+      for (int64_t i = 0; i < runs; ++i) call.store(tile + i * run, run, y + to[i] * c_.K);
     }
   }
 
@@ -345,11 +370,13 @@ KernelRow conv1x1_row(const Context& context) {
     return {};
   };
   row.cost = [&context](const ConvProblem& p) {
-    const Sizes sizes(context, p);
+    const Sizes sizes(context, without_rows(p));
     const bool too_large = sizes.must_copy() && !sizes.fits();
     return too_large ? std::numeric_limits<double>::infinity() : sizes.seconds(context.threads());
   };
-  row.make = [&context](const ConvProblem& p) { return std::make_unique<Conv1x1>(context, p); };
+  row.make = [&context](const ConvProblem& p) {
+    return std::make_unique<Conv1x1>(context, without_rows(p));
+  };
   return row;
 }
 

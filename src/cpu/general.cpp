@@ -12,7 +12,6 @@
 #include <memory>
 #include <string>
 #include <tuple>
-#include <utility>
 #include <vector>
 
 #include "cpu/call.h"
@@ -196,7 +195,7 @@ class Chooser {
         b.together > 0 ? std::max(double(channels) / t.channels / double(b.together), 1.0) : 1;
     const double fill =
         double(strip_bytes(b.rows, b.columns, c_.C_per_group())) * (single   ? 0.4
-                                                                    : turned ? 0.2
+                                                                    : turned ? 0.4
                                                                              : 0.08) +
         (turned        ? 20.0 * double(rows)
          : b.by_pixels ? 100.0 * double(rows)
@@ -234,7 +233,7 @@ class Chooser {
     const int64_t vectors = ceil_div(run, kernels_.lanes);
     const double sums = double(runs * vectors * kernels_.channels);
     const int64_t tiles = runs * ceil_div(vectors, kernels_.pixel_vectors);
-    const double store = c_.layout == Layout::nhwc ? 1.0 * kernels_.lanes : over ? 8 : 4;
+    const double store = c_.layout == Layout::nhwc ? 2.0 * kernels_.lanes : over ? 8 : 4;
     return {kernels_.channels, double(tiles), sums, sums * store};
   }
   Tiles channel_tiles(const Blocking& b) const {
@@ -276,11 +275,13 @@ class General final : public PreparedConv {
         straight_(nchw_ && !convert_.halves() && (!over_rows_ || strip_.row_step() == problem.Q())),
         Q_(problem.Q()),
         plane_(problem.P() * problem.Q()),
+        C_(problem.C_per_group()),
+        K_(problem.K_per_group()),
         lanes_(kernels_.lanes),
-        depth_(problem.C_per_group() * problem.R * problem.S),
+        depth_(C_ * problem.R * problem.S),
         block_(blocking.by_pixels ? kernels_.channels : kernels_.channel_vectors * lanes_),
-        blocks_(ceil_div(problem.K_per_group(), block_)),
-        chunk_(blocking.by_pixels ? blocking.chunk : channels_together(problem.C_per_group())) {
+        blocks_(ceil_div(K_, block_)),
+        chunk_(blocking.by_pixels ? blocking.chunk : channels_together(C_)) {
     for (int64_t c = 0; !blocking.by_pixels && c < blocking.chunk; c += chunk_)
       for (const int64_t tap : strip_.outer()) outer_.push_back(c + tap);
   }
@@ -318,8 +319,7 @@ class General final : public PreparedConv {
   };
 
   int64_t group_weights() const {
-    const int64_t K = c_.K_per_group();
-    return depth_ * (blocking_.by_pixels ? K : ceil_div(K, lanes_) * lanes_);
+    return depth_ * (blocking_.by_pixels ? K_ : round_up(K_, lanes_));
   }
 
   Task task(int64_t index, float* strip) const;
@@ -352,7 +352,9 @@ class General final : public PreparedConv {
   bool over_rows_;  // runs of pixels go over rows
   Transpose transpose_;
   bool straight_;  // whole tiles of them go to y at once
-  int64_t Q_, plane_, lanes_, depth_;
+  int64_t Q_, plane_;
+  int64_t C_, K_;  // of a group
+  int64_t lanes_, depth_;
   int64_t block_, blocks_;  // output channels of a tile, and tiles of them in a group
   int64_t chunk_;           // input channels whose sums are taken in one go ...
   std::vector<int64_t>
@@ -365,18 +367,18 @@ void General::pack(Queue&, const TensorView& w, Memory packed) const {
   const Floats floats(convert_, w, c_.w_elements());
   const float* from = floats.data();
   auto* to = static_cast<float*>(packed.address());
-  const int64_t K = c_.K_per_group(), taps = c_.R * c_.S, channels = c_.C_per_group();
+  const int64_t taps = c_.R * c_.S;
   const int64_t unit = blocking_.by_pixels ? 1 : lanes_;
   context_.parallel_for(c_.groups * blocks_, [&](int64_t i) {
     const int64_t g = i / blocks_, k0 = i % blocks_ * block_;
-    const int64_t valid = std::min(block_, K - k0), width = ceil_div(valid, unit) * unit;
+    const int64_t valid = std::min(block_, K_ - k0), width = ceil_div(valid, unit) * unit;
     float* step = to + g * group_weights() + k0 * depth_;
     for (int64_t d = 0; d < depth_; ++d, step += width) {
-      const int64_t c = d / (chunk_ * taps) * chunk_, in_chunk = std::min(chunk_, channels - c);
+      const int64_t c = d / (chunk_ * taps) * chunk_, in_chunk = std::min(chunk_, C_ - c);
       const int64_t at = d - c * taps;
       const int64_t source = blocking_.by_pixels ? d : (c + at % in_chunk) * taps + at / in_chunk;
       for (int64_t k = 0; k < width; ++k)
-        step[k] = k < valid ? from[(g * K + k0 + k) * depth_ + source] : 0.0f;
+        step[k] = k < valid ? from[(g * K_ + k0 + k) * depth_ + source] : 0.0f;
     }
   });
 }
@@ -392,7 +394,7 @@ void General::execute(Queue&, const TensorView& x, Memory packed, const TensorVi
     const int64_t together = blocking_.together > 0 ? blocking_.together : all.last - all.first;
     for (part.first = all.first; part.first < all.last; part.first = part.last) {
       part.last = std::min(part.first + together, all.last);
-      for (part.at.c = 0; part.at.c < c_.C_per_group(); part.at.c += blocking_.chunk) {
+      for (part.at.c = 0; part.at.c < C_; part.at.c += blocking_.chunk) {
         strip_.fill(call.x, part.at, part.strip);
         if (blocking_.by_pixels)
           by_pixels(call, part);
@@ -426,7 +428,7 @@ General::Task General::task(int64_t index, float* strip) const {
 
 /// Of the block whose first channel in the group is k.
 int64_t General::width_of(int64_t k) const {
-  const int64_t channels = std::min(block_, c_.K_per_group() - k);
+  const int64_t channels = std::min(block_, K_ - k);
   return blocking_.by_pixels ? channels : round_up(channels, lanes_);
 }
 
@@ -434,21 +436,20 @@ int64_t General::width_of(int64_t k) const {
 /// k; whether these were the last.
 template <class Run>
 bool General::sum_up(const Call& call, const Task& task, int64_t k, const Run& run) const {
-  const int64_t C = c_.C_per_group(), K = c_.K_per_group();
   general::BlockBias bias;
   const auto some = [&](const Channels& channels) {
     general::Sum s = sum(call, task, k, channels);
-    s.bias = bias.of(call.bias ? call.bias + task.at.g * K + k : nullptr, K - k, block_);
+    s.bias = bias.of(call.bias ? call.bias + task.at.g * K_ + k : nullptr, K_ - k, block_);
     s.add = channels.first > 0;
-    if (channels.first + channels.count == C) s.activate(c_.activation);
+    if (channels.first + channels.count == C_) s.activate(c_.activation);
     run(s);
   };
-  const int64_t end = std::min(task.at.c + blocking_.chunk, C);
+  const int64_t end = std::min(task.at.c + blocking_.chunk, C_);
   // By channels all that are of the same number go at once.
   const int64_t even = blocking_.by_pixels ? end : task.at.c + (end - task.at.c) / chunk_ * chunk_;
   if (even > task.at.c) some({task.at.c, even - task.at.c});
   if (end > even) some({even, end - even});
-  return end == C;
+  return end == C_;
 }
 
 general::Sum General::sum(const Call& call, const Task& task, int64_t k,
@@ -493,9 +494,9 @@ void General::run_of_pixels(const Call& call, const Task& task, int64_t block, i
                             int64_t length, float* sums) const {
   alignas(64) float room[kMaxTile];
   float* tile = sums ? sums : room;
-  const int64_t k = block * block_, K = c_.K_per_group(), channels = std::min(block_, K - k);
+  const int64_t k = block * block_, channels = std::min(block_, K_ - k);
   const int64_t y =
-      (task.at.n * c_.K + task.at.g * K + k) * plane_ + (task.at.p + row) * Q_ + task.at.q;
+      (task.at.n * c_.K + task.at.g * K_ + k) * plane_ + (task.at.p + row) * Q_ + task.at.q;
   int64_t tiles = ceil_div(length, kernels_.pixel_vectors * lanes_);
   for (int64_t at = 0; at < length; --tiles) {
     // What remains is shared evenly: 4 vectors are 2 + 2, not 3 + 1.
@@ -533,14 +534,14 @@ void General::store_run(const Call& call, const Task& task, const float* tile, i
 void General::store_pixels(const Call& call, const Task& task, const float* tile, int64_t pitch,
                            int64_t begin, int64_t end, int64_t row, int64_t k) const {
   alignas(64) float room[kMaxTile];
-  const int64_t channels = std::min(block_, c_.K_per_group() - k);
+  const int64_t channels = std::min(block_, K_ - k);
   const int64_t step = over_rows_ ? strip_.row_step() : end;
   for (int64_t r = begin / step; r * step < end; ++r) {
     const int64_t from = std::max(begin, r * step);
     const int64_t count = std::min(end, r * step + task.at.columns) - from;
     if (count <= 0) continue;
     const int64_t pixel = task.at.n * plane_ + (task.at.p + row + r) * Q_ + task.at.q;
-    const int64_t y = (pixel + from - r * step) * c_.K + task.at.g * c_.K_per_group() + k;
+    const int64_t y = (pixel + from - r * step) * c_.K + task.at.g * K_ + k;
     if (!convert_.halves()) {
       transpose_(tile + from - begin, pitch, channels, count, call.floats(y), c_.K);
       continue;
@@ -581,16 +582,17 @@ void General::tile_of_channels(const Call& call, const Task& task, int64_t block
     in_tile[i] = i;
     if (++q == task.at.columns) q = 0, ++p;
   }
-  const int64_t k = block * block_, K = c_.K_per_group(), channels = std::min(block_, K - k);
-  const int64_t vectors = ceil_div(channels, lanes_), width = vectors * lanes_;
-  const int64_t channel = task.at.g * K + k;
+  const int64_t k = block * block_, channels = std::min(block_, K_ - k);
+  const int64_t width = round_up(channels, lanes_);
+  const int64_t channel = task.at.g * K_ + k;
   const int64_t image = task.at.n * c_.K * plane_ + channel * (nchw_ ? plane_ : 1);
   const bool straight = !nchw_ && channels == width && !convert_.halves();
   float* tile = sums && !straight ? sums : room;
   const bool last = sum_up(call, task, k, [&](general::Sum& s) {
     s.x = task.strip;
-    kernels_.by_channels(int(pixels), int(vectors), s, from, straight ? call.floats(image) : tile,
-                         straight ? to : in_tile, straight ? c_.K : width);
+    kernels_.by_channels(int(pixels), int(width / lanes_), s, from,
+                         straight ? call.floats(image) : tile, straight ? to : in_tile,
+                         straight ? c_.K : width);
   });
   if (straight || !last) return;
   if (nchw_) return scatter(call, tile, width, channels, image, to, pixels);
@@ -608,14 +610,6 @@ void General::scatter(const Call& call, const float* tile, int64_t width, int64_
   std::uint16_t halves[kMaxTile];
   convert_.from_f32(tile, halves, pixels * width);
   copy(halves, static_cast<std::uint16_t*>(convert_.at(call.y, image)));
-}
-
-/// A 1x1 kernel that takes every pixel sees no rows: one long row has no ends to waste vectors on.
-ConvProblem without_rows(ConvProblem c) {
-  const bool every_pixel =
-      c.R == 1 && c.S == 1 && c.stride_h == 1 && c.stride_w == 1 && c.P() == c.H && c.Q() == c.W;
-  if (every_pixel) c.W *= std::exchange(c.H, 1);
-  return c;
 }
 
 }  // namespace

@@ -89,6 +89,22 @@ HWY_INLINE void StoreTile(const Tile<kRows, kColumns>& tile, float* y, int64_t s
             whole(tile[i][j], y + i * step + j * kLanes);
     return;
   }
+  // Rows without a gap between them: what one writes too much the next ones write again.
+  if (step == n) {
+    METALCONV_UNROLL for (int i = 0; i < kRows; ++i) {
+      METALCONV_UNROLL for (int j = 0; j < kColumns; ++j) {
+        const int64_t left = n - j * kLanes, at = i * n + j * kLanes;
+        if (left >= kLanes) {
+          whole(tile[i][j], y + at);
+        } else if (left > 0 && at + kLanes <= kRows * n) {
+          hn::StoreU(tile[i][j], D(), y + at);
+        } else if (left > 0) {
+          StorePart(tile[i][j], y + at, left);
+        }
+      }
+    }
+    return;
+  }
   METALCONV_UNROLL for (int j = 0; j < kColumns; ++j) {
     const int64_t left = n - j * kLanes;
     float* to = y + j * kLanes;

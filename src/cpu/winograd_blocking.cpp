@@ -100,6 +100,8 @@ class Chooser {
     const double lanes = b.by_pixels ? 1 : double(s_.lanes);
     const double sums = vectors * K / lanes;
     const double chunks = std::ceil(C / double(b.chunk));
+    // Of input channels, or of vectors of them.
+    const double inputs = b.by_pixels ? C : double(ceil_div(s_.C, s_.lanes));
     const double v = 4 * p * C * double(b.tiles), m = 4 * p * double(b.group * b.tiles);
     const double w = 4 * p * C * K, passes = std::ceil(K / double(b.group));
     // Of the transform of the inputs; those after the first find their pixels in a cache.
@@ -118,7 +120,7 @@ class Chooser {
     // Pixels that are read where they are need no copy.
     const double in = s_.nchw || s_.c.dtype != DType::f32 ? 20 : 14;
     const double task = in_registers(b) * p * sums * (C * 0.8 + 1.2 + 3 * (chunks - 1)) +
-                        filled * p * (in * vectors * C / lanes * repeats + 2.5 * sums) + memory +
+                        filled * p * (in * vectors * inputs * repeats + 2.5 * sums) + memory +
                         turned;
     const double rounds = std::max(double(ceil_div(tasks, threads_)), double(tasks) / threads_);
     return 3e-6 + rounds * task / (s_.gemm.rate * 1e9);
