@@ -63,7 +63,7 @@ std::pair<std::string, double> choice(const char* problem, const gpu::Limits& li
     const bool ours = kernel.implementation == Implementation::optimized &&
                       std::count(kernel.dtypes.begin(), kernel.dtypes.end(), p.dtype) > 0;
     if (!ours || (kernel.supports && !kernel.supports(p, limits).empty())) continue;
-    const double cost = kernel.cost(p, limits.rates);
+    const double cost = kernel.cost(p, limits);
     if (cost < best.second) best = {kernel.name, cost};
   }
   return best;

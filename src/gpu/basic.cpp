@@ -19,7 +19,9 @@ ConvKernel basic_kernel() {
   kernel.name = "basic";
   kernel.implementation = Implementation::basic;
   kernel.summary = "one thread an output, products added one by one";
-  kernel.cost = [](const ConvProblem& p, const Rates& r) { return estimated_seconds(p, 0.05, r); };
+  kernel.cost = [](const ConvProblem& p, const Limits& l) {
+    return estimated_seconds(p, 0.05, l.rates);
+  };
   kernel.recipe = per_output_recipe;
   return kernel;
 }

@@ -177,7 +177,7 @@ KernelRow make_row(const ConvKernel& kernel, Runtime& runtime, KernelCache& cach
   row.direct_sum = kernel.direct_sum;
   row.executed_flops = kernel.executed_flops;
   row.cost = [cost = kernel.cost, &runtime](const ConvProblem& problem) {
-    return cost(problem, runtime.limits().rates);
+    return cost(problem, runtime.limits());
   };
   row.make = [kernel, &runtime, &cache](const ConvProblem& given) {
     const ConvProblem problem = simplified(given);

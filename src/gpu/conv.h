@@ -66,7 +66,7 @@ struct ConvKernel {
   std::function<double(const ConvProblem&)> executed_flops;
   /// Empty, or why not, in words; null: everything.
   std::function<std::string(const ConvProblem&, const Limits&)> supports;
-  std::function<double(const ConvProblem&, const Rates&)> cost;
+  std::function<double(const ConvProblem&, const Limits&)> cost;
   std::function<Recipe(const ConvProblem&, const Limits&)> recipe;
 };
 

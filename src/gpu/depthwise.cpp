@@ -124,7 +124,9 @@ ConvKernel depthwise_kernel() {
   kernel.name = "depthwise";
   kernel.summary = "one input channel a group: a thread makes a block of a plane, or of four";
   kernel.supports = depthwise_refusal;
-  kernel.cost = [](const ConvProblem& p, const Rates& r) { return estimated_seconds(p, 0.3, r); };
+  kernel.cost = [](const ConvProblem& p, const Limits& l) {
+    return estimated_seconds(p, 0.3, l.rates);
+  };
   kernel.recipe = depthwise_recipe;
   return kernel;
 }

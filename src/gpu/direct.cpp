@@ -181,7 +181,9 @@ ConvKernel direct_kernel() {
       "few input channels: up to 4 rows a thread, tiles to suit the device, every kernel size; "
       "predicted: the memory's speed at every width";
   kernel.supports = direct_refusal;
-  kernel.cost = [](const ConvProblem& p, const Rates& r) { return estimated_seconds(p, 0.7, r); };
+  kernel.cost = [](const ConvProblem& p, const Limits& l) {
+    return estimated_seconds(p, 0.7, l.rates);
+  };
   kernel.recipe = direct_recipe;
   return kernel;
 }

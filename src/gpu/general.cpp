@@ -15,7 +15,8 @@ Recipe general_recipe(const ConvProblem& p, const Limits& limits) {
 }
 
 /// Operations that the tiles make of the problem's, padding included.
-double general_cost(const ConvProblem& p, const Rates& rates) {
+double general_cost(const ConvProblem& p, const Limits& limits) {
+  const Rates& rates = limits.rates;
   const double channels = double(p.K_per_group());
   const double tile = channels <= 16 ? 16 : channels <= 32 ? 32 : 64;
   return estimated_seconds(p, rates.general * channels / (std::ceil(channels / tile) * tile),

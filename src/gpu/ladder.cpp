@@ -69,7 +69,7 @@ ConvKernel rung_kernel(const Rung& rung) {
   kernel.summary = rung.summary;
   kernel.layouts = {Layout::nchw};
   kernel.supports = [&rung](const ConvProblem& p, const Limits&) { return refusal(rung, p); };
-  kernel.cost = [](const ConvProblem&, const Rates&) { return HUGE_VAL; };  // never chosen
+  kernel.cost = [](const ConvProblem&, const Limits&) { return HUGE_VAL; };  // never chosen
   kernel.recipe = [&rung](const ConvProblem& p, const Limits&) { return recipe(rung, p); };
   return kernel;
 }

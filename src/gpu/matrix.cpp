@@ -57,8 +57,10 @@ ConvKernel make(const char* name, const char* summary, bool three) {
   kernel.summary = summary;
   if (three) kernel.dtypes = {DType::f32};
   kernel.supports = [=](const ConvProblem& p, const Limits&) { return refusal(p, three); };
-  kernel.cost = [=](const ConvProblem& p, const Rates& r) {
-    return cost(p, three ? r.matrix_f32 : r.matrix, r);
+  kernel.cost = [=](const ConvProblem& p, const Limits& limits) {
+    const Rates& r = limits.rates;
+    const bool planes = p.dtype != DType::f32 && p.layout == Layout::nchw;
+    return cost(p, three ? r.matrix_f32 : planes ? r.matrix_planes : r.matrix, r);
   };
   kernel.recipe = [=](const ConvProblem& p, const Limits& l) { return recipe(p, l, three); };
   return kernel;

@@ -56,9 +56,10 @@ struct Rates {
   double flops = 10e12;  ///< a second; a multiply-add is two
   double bytes = 300e9;  ///< a second
   // The part of `flops` that products of many channels reach: without matrix units, and on them in
-  // halves and tf32, and in f32. An H100 ran 1.2 to 1.3 times as fast in f32 on them, and up to 2.1
-  // times in f16.
-  double general = 0.7, matrix = 2.0, matrix_f32 = 0.9;
+  // halves and tf32, in halves that lie in planes, and in f32. An H100 ran 1.2 to 1.3 times as fast
+  // in f32 on them, up to 2.1 times in tf32 and in f16 of NHWC, and 0.3 to 1.3 times in f16 of
+  // NCHW.
+  double general = 0.7, matrix = 2.0, matrix_planes = 0.7, matrix_f32 = 0.9;
 };
 
 struct Limits {

@@ -113,14 +113,6 @@ double product_flops(const ConvProblem& p, const Tiling& t) {
          double(t.products() * slabs(p) * kDepth);
 }
 
-/// At `efficiency` of the peak, with a start and end that take as long as so many slabs.
-double cost(const ConvProblem& p, const Tiling& t, double start_slabs, double efficiency,
-            const Rates& rates) {
-  const double slabs_and_start = 1 + start_slabs / double(slabs(p));
-  return std::max(product_flops(p, t) * slabs_and_start / (rates.flops * efficiency),
-                  estimated_seconds(p, 1e6, rates));
-}
-
 /// Products and the transforms' additions, of what the problem has of tiles and channels.
 double executed_flops(const ConvProblem& p, int64_t side) {
   const auto C = double(p.C), K = double(p.K);
@@ -147,6 +139,8 @@ ConvKernel row(int64_t side) {
 
 // ---- F(2x2) ----
 
+constexpr Cycles kF2Cycles{7200, 2650};
+
 Tiling f2_tiling(const ConvProblem& p) {
   return {2, p.K_per_group() <= 16 ? 16 : p.K_per_group() <= 32 ? 32 : 64, 32};
 }
@@ -162,18 +156,26 @@ Recipe f2_recipe(const ConvProblem& p, const Limits& limits) {
   /// Two slabs whose rows are 4 floats apart from each other's banks.
   constexpr std::size_t kPaddedBytes = std::size_t(2 * 16 * kDepth * (32 + 4)) * 4;
   const Tiling t = f2_tiling(p);
-  Recipe recipe = common_recipe(p, t, parts_of(p, t, {7200, 2650}, limits, true).count);
+  Recipe recipe = common_recipe(p, t, parts_of(p, t, kF2Cycles, limits, true).count);
   recipe.key.macros["PAD"] = limits.threadgroup_bytes >= kPaddedBytes ? "4" : "0";
   recipe.key.macros["TURNS"] = std::to_string(f2_turns(p, recipe));
   return recipe;
 }
 
+double f2_cycles(const ConvProblem& p, const Limits& limits) {
+  return parts_of(p, f2_tiling(p), kF2Cycles, limits, true).cycles;
+}
+
 /// The efficiencies place it where an H100 did: 0.35 to 0.93 times the time of the fastest other
 /// kernel in the 21 problems measured (16 to 1280 channels, 7x7 to 512x512); they are matrix_f32's,
-/// whose units it uses.
-double f2_cost(const ConvProblem& p, const Rates& rates) {
+/// whose units it uses. Its start and end take as long as 2.2 slabs.
+double f2_cost(const ConvProblem& p, const Limits& limits) {
   const Tiling t = f2_tiling(p);
-  return cost(p, t, 2.2, rates.matrix_f32 * (t.channels == 16 ? 1.3 / 0.9 : 1), rates);
+  const Rates& rates = limits.rates;
+  const double efficiency = rates.matrix_f32 * (t.channels == 16 ? 1.3 / 0.9 : 1);
+  const double slabs_and_start = 1 + 2.2 / double(slabs(p));
+  return std::max(product_flops(p, t) * slabs_and_start / (rates.flops * efficiency),
+                  estimated_seconds(p, 1e6, rates));
 }
 
 // ---- F(4x4) ----
@@ -186,34 +188,41 @@ std::size_t f4_bytes(int64_t tiles, bool longs) {
   return std::size_t((36 + (longs ? 6 : 4)) * kDepth * (tiles + 4)) * 4 + 8;
 }
 
-Recipe f4_recipe(const ConvProblem& p, const Limits& limits) {
-  // 32 tiles fill the registers, and leave none for parts and long offsets. Cycles are estimated:
-  // not yet measured.
+constexpr Cycles kF4Cycles{12000, 4400};
+constexpr Tiling kF4Tiling{4, kF4Channels, 32};
+
+struct F4Choice {
+  Tiling tiling;
+  Parts parts;
+};
+
+F4Choice f4_choice(const ConvProblem& p, const Limits& limits) {
+  // 32 tiles fill the registers, and leave none for parts and long offsets.
   const bool longs = conv_macros(p).at("INDEX") != "int";
-  const bool wide = !longs && limits.threadgroup_bytes >= f4_bytes(32, false);
-  Tiling best{4, kF4Channels, 16};
-  const Parts narrow = parts_of(p, best, {7500, 2700}, limits, !longs);
-  int64_t parts = narrow.count;
-  if (wide) {
-    const Tiling t{4, kF4Channels, 32};
-    if (parts_of(p, t, {12000, 4400}, limits, false).cycles <= narrow.cycles) best = t, parts = 1;
-  }
-  Recipe recipe = common_recipe(p, best, parts);
+  const Tiling narrow{4, kF4Channels, 16};
+  const F4Choice other{narrow, parts_of(p, narrow, {7500, 2700}, limits, !longs)};
+  if (longs || limits.threadgroup_bytes < f4_bytes(32, false)) return other;
+  const F4Choice wide{kF4Tiling, parts_of(p, kF4Tiling, kF4Cycles, limits, false)};
+  return wide.parts.cycles <= other.parts.cycles ? wide : other;
+}
+
+Recipe f4_recipe(const ConvProblem& p, const Limits& limits) {
+  const F4Choice choice = f4_choice(p, limits);
+  Recipe recipe = common_recipe(p, choice.tiling, choice.parts.count);
   recipe.key.macros["PAD"] = "4";
   recipe.key.macros["TURNS"] = "2";
   return recipe;
 }
 
-/// Estimated, not yet measured: a slab of 32 tiles as 1.67 of winograd_f2's, which has half of the
-/// outputs: so many instructions it has for sm_90. Where tiles hang over the border, no better than
-/// winograd_f2.
-double f4_cost(const ConvProblem& p, const Rates& rates) {
-  constexpr double kStartSlabs = 2.7, kSlabs = 1.67;
-  const Tiling t{4, kF4Channels, 32};
-  const double products = 36.0 * 32 * 32 / (16 * 64 * 32);  // of a slab, in those of F(2x2)
-  const double seconds = cost(p, t, kStartSlabs, rates.matrix_f32 * products / kSlabs, rates);
-  const bool whole = tiles(p, 4) * 16 == p.N * p.P() * p.Q();
-  return whole ? seconds : std::max(seconds, f2_cost(p, rates));
+/// To winograd_f2's as their cycles are to each other. By these, which are counted instructions, an
+/// H100 should take 54, 188 and 161 us for 64 and 128 channels of 256x256 and 64 images of 64 of
+/// 56x56; it took 50, 180 and 169. What weights cost was fitted: 53, 197 and 53 us became 62, 248
+/// and 88 for 256 channels of 64x64, two images of 320 of 64x64 and 512 of 32x32.
+double f4_cost(const ConvProblem& p, const Limits& limits) {
+  const double weights = 36.0 * 4 * double(p.K * p.C_per_group());  // bytes, packed
+  const double cycles = f4_choice(p, limits).parts.cycles * (1 + weights / 60e6);
+  const double others = f2_cycles(p, limits);
+  return f2_cost(p, limits) * (others > 0 ? cycles / others : 1);
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ ChipRates chip_rates(const std::string& name, int cores) {
   // convolutions by them were seen at 45 to 57 % of the peak. Without them a thread reads 64 bytes
   // of threadgroup memory for the 64 products of its 8 x 8 outputs, and a core, which could make
   // 128 in a cycle, gives 64 bytes: half the peak at most.
-  r.matrix = r.matrix_f32 = 0.55;
+  r.matrix = r.matrix_planes = r.matrix_f32 = 0.55;
   r.general = 0.45;
   chip.basis = fmt::format("{:.2f} TFLOP/s and {:.0f} GB/s, published figures of {}, unmeasured",
                            r.flops * 1e-12, r.bytes * 1e-9,
