@@ -139,8 +139,6 @@ ConvKernel row(int64_t side) {
 
 // ---- F(2x2) ----
 
-constexpr Cycles kF2Cycles{7200, 2650};
-
 Tiling f2_tiling(const ConvProblem& p) {
   return {2, p.K_per_group() <= 16 ? 16 : p.K_per_group() <= 32 ? 32 : 64, 32};
 }
@@ -152,18 +150,17 @@ int f2_turns(const ConvProblem& p, const Recipe& recipe) {
   return nhwc ? 4 : 2;
 }
 
+Parts f2_parts(const ConvProblem& p, const Limits& limits) {
+  return parts_of(p, f2_tiling(p), {7200, 2650}, limits, true);
+}
+
 Recipe f2_recipe(const ConvProblem& p, const Limits& limits) {
   /// Two slabs whose rows are 4 floats apart from each other's banks.
   constexpr std::size_t kPaddedBytes = std::size_t(2 * 16 * kDepth * (32 + 4)) * 4;
-  const Tiling t = f2_tiling(p);
-  Recipe recipe = common_recipe(p, t, parts_of(p, t, kF2Cycles, limits, true).count);
+  Recipe recipe = common_recipe(p, f2_tiling(p), f2_parts(p, limits).count);
   recipe.key.macros["PAD"] = limits.threadgroup_bytes >= kPaddedBytes ? "4" : "0";
   recipe.key.macros["TURNS"] = std::to_string(f2_turns(p, recipe));
   return recipe;
-}
-
-double f2_cycles(const ConvProblem& p, const Limits& limits) {
-  return parts_of(p, f2_tiling(p), kF2Cycles, limits, true).cycles;
 }
 
 /// The efficiencies place it where an H100 did: 0.35 to 0.93 times the time of the fastest other
@@ -188,9 +185,6 @@ std::size_t f4_bytes(int64_t tiles, bool longs) {
   return std::size_t((36 + (longs ? 6 : 4)) * kDepth * (tiles + 4)) * 4 + 8;
 }
 
-constexpr Cycles kF4Cycles{12000, 4400};
-constexpr Tiling kF4Tiling{4, kF4Channels, 32};
-
 struct F4Choice {
   Tiling tiling;
   Parts parts;
@@ -202,7 +196,8 @@ F4Choice f4_choice(const ConvProblem& p, const Limits& limits) {
   const Tiling narrow{4, kF4Channels, 16};
   const F4Choice other{narrow, parts_of(p, narrow, {7500, 2700}, limits, !longs)};
   if (longs || limits.threadgroup_bytes < f4_bytes(32, false)) return other;
-  const F4Choice wide{kF4Tiling, parts_of(p, kF4Tiling, kF4Cycles, limits, false)};
+  const Tiling tiling{4, kF4Channels, 32};
+  const F4Choice wide{tiling, parts_of(p, tiling, {12000, 4400}, limits, false)};
   return wide.parts.cycles <= other.parts.cycles ? wide : other;
 }
 
@@ -221,7 +216,7 @@ Recipe f4_recipe(const ConvProblem& p, const Limits& limits) {
 double f4_cost(const ConvProblem& p, const Limits& limits) {
   const double weights = 36.0 * 4 * double(p.K * p.C_per_group());  // bytes, packed
   const double cycles = f4_choice(p, limits).parts.cycles * (1 + weights / 60e6);
-  const double others = f2_cycles(p, limits);
+  const double others = f2_parts(p, limits).cycles;
   return f2_cost(p, limits) * (others > 0 ? cycles / others : 1);
 }
 
