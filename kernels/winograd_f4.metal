@@ -133,7 +133,8 @@ void winograd_f4(device const elem* x [[buffer(0)]],
     threadgroup_barrier(mem_flags::mem_threadgroup);
 #pragma unroll
     for (int u = 0; u < UNITS; ++u) {
-      if (u % 2 == 0) fetch_inputs(inputs, u < 8 ? read + u / 2 * PLANE : read + share.last_product * PLANE);
+      if (u % 2 == 0)
+        fetch_inputs(inputs, read + (u < 8 ? u / 2 : share.last_product) * PLANE);
       if (u >= UNITS - 2 * TURNS && u % 2 == 0 && u == turn && stages) transform(next);
       multiply(sums[u], weights[u % AHEAD], inputs);
       const int coming = (u + AHEAD) % UNITS;

@@ -168,17 +168,18 @@ std::vector<gpu::KernelKey> kernel_keys(const std::vector<ConvProblem>& problems
   for (const ConvProblem& problem : problems) {
     keys.insert(gpu::pack_key(problem));
     keys.insert(gpu::turn_key(problem));
-    double least = HUGE_VAL;  // of those that the planner may choose
-    for (const gpu::ConvKernel& kernel : gpu::conv_kernels())
-      if (kernel.implementation == Implementation::optimized && takes(kernel, problem))
-        least = std::min(least, kernel.cost(problem, {}));
-    for (const gpu::ConvKernel& kernel : gpu::conv_kernels()) {
-      const double cost = kernel.cost(problem, {});
-      const bool may_run =
-          kernel.implementation == Implementation::basic || cost == least || cost == HUGE_VAL;
-      if (!may_run || !takes(kernel, problem)) continue;
-      for (const std::uint32_t units : kComputeUnits) {
-        const gpu::Recipe recipe = kernel.recipe(problem, limits(units));
+    for (const std::uint32_t units : kComputeUnits) {
+      const gpu::Limits device = limits(units);
+      double least = HUGE_VAL;  // of those that the planner may choose there
+      for (const gpu::ConvKernel& kernel : gpu::conv_kernels())
+        if (kernel.implementation == Implementation::optimized && takes(kernel, problem))
+          least = std::min(least, kernel.cost(problem, device));
+      for (const gpu::ConvKernel& kernel : gpu::conv_kernels()) {
+        const double cost = kernel.cost(problem, device);
+        const bool may_run =
+            kernel.implementation == Implementation::basic || cost == least || cost == HUGE_VAL;
+        if (!may_run || !takes(kernel, problem)) continue;
+        const gpu::Recipe recipe = kernel.recipe(problem, device);
         keys.insert(recipe.key);
         if (!recipe.pack.file.empty()) keys.insert(recipe.pack);
         if (recipe.splits > 1) keys.insert(gpu::split_key(problem));
