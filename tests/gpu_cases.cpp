@@ -170,14 +170,14 @@ std::vector<gpu::KernelKey> kernel_keys(const std::vector<ConvProblem>& problems
     keys.insert(gpu::turn_key(problem));
     for (const std::uint32_t units : kComputeUnits) {
       const gpu::Limits device = limits(units);
-      double least = HUGE_VAL;  // of those that the planner may choose there
+      double least = HUGE_VAL;  // of those that the planner may choose there, or tuning near it
       for (const gpu::ConvKernel& kernel : gpu::conv_kernels())
         if (kernel.implementation == Implementation::optimized && takes(kernel, problem))
           least = std::min(least, kernel.cost(problem, device));
       for (const gpu::ConvKernel& kernel : gpu::conv_kernels()) {
         const double cost = kernel.cost(problem, device);
-        const bool may_run =
-            kernel.implementation == Implementation::basic || cost == least || cost == HUGE_VAL;
+        const bool may_run = kernel.implementation == Implementation::basic ||
+                             cost <= 1.5 * least || cost == HUGE_VAL;
         if (!may_run || !takes(kernel, problem)) continue;
         const gpu::Recipe recipe = kernel.recipe(problem, device);
         keys.insert(recipe.key);
