@@ -61,7 +61,103 @@ class Depthwise : public PreparedConv {
   int64_t P_, Q_, lanes_;
 };
 
-// -- vectors of columns --
+// -- vectors of columns, in place --
+
+/// Of neighbouring outputs that share input rows.
+class DepthwiseByRows final : public Depthwise {
+ public:
+  static bool takes(const Context& context, const ConvProblem& p) {
+    return p.layout == Layout::nchw && kernel_of(context, p) != nullptr;
+  }
+  DepthwiseByRows(const Context& context, const ConvProblem& problem)
+      : Depthwise(context, problem),
+        kernel_(kernel_of(context, problem)),
+        bands_(bands_of_plane()),
+        planes_(std::max<int64_t>(c_.N * c_.groups / wanted_tasks(), 1)),
+        band_(ceil_div(P_, bands_)),
+        outside_(std::size_t(c_.W)),
+        slots_(context.threads(), convert_.halves() ? copy_floats() + band_ * Q_ : 0,
+               bias_floats(problem)) {}
+
+  std::size_t workspace_bytes() const override { return convert_.halves() ? slots_.bytes() : 0; }
+  std::string detail() const override {
+    return fmt::format("{}, vectors of columns in place", context_.isa());
+  }
+
+  void pack(Queue&, const TensorView& w, Memory packed) const override {
+    convert_.to_f32(w.memory.address(), static_cast<float*>(packed.address()), c_.w_elements());
+  }
+
+  void execute(Queue&, const TensorView& x, Memory packed, const TensorView& bias,
+               const TensorView& y, Memory workspace) const override {
+    const bool halves = convert_.halves();
+    const Call io(c_, x, packed, bias, y, convert_, halves ? slots_.head(workspace) : nullptr);
+    const int64_t planes = c_.N * c_.groups, chunks = ceil_div(planes, planes_);
+    context_.parallel_for(chunks * bands_, [&](int64_t task) {
+      float* slot = halves ? slots_.mine(workspace) : nullptr;
+      const int64_t first = task / bands_ * planes_, band = task % bands_;
+      for (int64_t i = first; i < std::min(first + planes_, planes); ++i)
+        rows(io, i, band * P_ / bands_, (band + 1) * P_ / bands_, slot);
+    });
+  }
+
+ private:
+  static depthwise::RowsKernel kernel_of(const Context& context, const ConvProblem& p) {
+    const auto& kernels = depthwise::kernels_of(context.isa());
+    const bool fits = p.stride_h == p.stride_w && p.dilation_h == 1 && p.Q() >= kernels.lanes &&
+                      p.W >= kernels.lanes;
+    return fits ? kernels.rows(p.R, p.stride_h) : nullptr;
+  }
+  int64_t rows_read(int64_t rows) const { return (rows - 1) * c_.stride_h + c_.R; }
+  /// Halves in bands whose copies stay in L1; otherwise no more than it takes to busy all threads.
+  int64_t bands_of_plane() const {
+    int64_t bands = std::min(P_, ceil_div(wanted_tasks(), std::max<int64_t>(c_.N * c_.groups, 1)));
+    const auto floats = [&] { return rows_read(ceil_div(P_, bands)) * c_.W; };
+    while (convert_.halves() && bands < P_ && floats() > kStripFloats) ++bands;
+    return bands;
+  }
+  int64_t copy_floats() const { return round_up(rows_read(band_) * c_.W, kLine); }
+
+  /// Output rows [begin, end) of all output channels of the group that reads plane i.
+  void rows(const Call& io, int64_t i, int64_t begin, int64_t end, float* slot) const {
+    const int64_t top = begin * c_.stride_h - c_.pad_top;
+    const int64_t low = std::clamp<int64_t>(top, 0, c_.H);
+    const int64_t high = std::clamp<int64_t>(top + rows_read(end - begin), low, c_.H);
+    const void* x = convert_.at(io.x, (i * c_.H + low) * c_.W);
+    float* sums = slot + copy_floats();
+    if (convert_.halves()) convert_.to_f32(x, slot, (high - low) * c_.W);
+    depthwise::Rows all{};
+    all.x = convert_.halves() ? slot : static_cast<const float*>(x);
+    all.H = high - low;
+    all.W = c_.W;
+    all.outside = outside_.data();
+    all.top = top - low;
+    all.left = -c_.pad_left;
+    all.S = c_.S;
+    all.dilation_w = c_.dilation_w;
+    all.rows = end - begin;
+    all.columns = Q_;
+    all.clamp = clamp_of(c_.activation);
+    const int64_t m = c_.K_per_group();
+    for (int64_t k = i * m; k < (i + 1) * m; ++k) {  // of all images
+      const int64_t channel = k % c_.K, y = (k * P_ + begin) * Q_;
+      all.w = io.w + channel * c_.R * c_.S;
+      all.bias = io.bias ? io.bias[channel] : 0.0f;
+      all.y = convert_.halves() ? sums : io.floats(y);
+      kernel_(all);
+      if (convert_.halves()) io.store(sums, all.rows * Q_, y);
+    }
+  }
+
+  depthwise::RowsKernel kernel_;
+  int64_t bands_;   // of output rows of a plane, a task each
+  int64_t planes_;  // of a task
+  int64_t band_;    // output rows of a band at most
+  std::vector<float> outside_;
+  Slots slots_;
+};
+
+// -- vectors of columns, through a strip --
 
 class DepthwiseByPlanes final : public Depthwise {
  public:
@@ -73,7 +169,6 @@ class DepthwiseByPlanes final : public Depthwise {
         narrow_(Q_ < lanes_),
         strip_(context.isa(), problem, Order::pixels_last, band_, Q_, narrow_ ? 1 : kLine),
         through_(narrow_ && vectors_through(band_) < band_),
-        rows_(rows_kernel()),
         pitch_(through_ ? strip_.row_step() : std::max(Q_, lanes_)),
         slots_(context.threads(), strip_floats() + sums_floats() + rows_floats(),
                bias_floats(problem)) {
@@ -117,10 +212,6 @@ class DepthwiseByPlanes final : public Depthwise {
       rows = ceil_div(rows, 2);
     return rows;
   }
-  /// For outputs that share input rows.
-  depthwise::RowsKernel rows_kernel() const {
-    return narrow_ || c_.dilation_h > 1 ? nullptr : kernels_.rows(c_.R, c_.stride_h);
-  }
   void add_vector(int64_t from, int64_t to) {
     from_.push_back(from);
     to_.push_back(to);
@@ -152,15 +243,6 @@ class DepthwiseByPlanes final : public Depthwise {
     const int64_t m = c_.K_per_group();
     float* sums = slot + strip_floats();
     float* rows = sums + sums_floats();
-    depthwise::Rows shared{};
-    shared.x = strip;
-    shared.taps = strip_.inner().data();
-    shared.S = c_.S;
-    shared.x_row = strip_.pitch();
-    shared.y_row = Q_;
-    shared.rows = block.rows;
-    shared.columns = Q_;
-    shared.clamp = clamp_of(c_.activation);
     depthwise::Plane plane{};
     plane.x = strip;
     plane.taps = strip_.inner().data();
@@ -172,14 +254,10 @@ class DepthwiseByPlanes final : public Depthwise {
     for (int64_t k = block.g * m; k < (block.g + 1) * m; ++k) {
       const int64_t y = ((block.n * c_.K + k) * P_ + block.p) * Q_;
       float* out = convert_.halves() ? rows : io.floats(y);
-      plane.w = shared.w = io.w + k * plane.tap_count;
-      plane.bias = shared.bias = io.bias ? io.bias[k] : 0.0f;
+      plane.w = io.w + k * plane.tap_count;
+      plane.bias = io.bias ? io.bias[k] : 0.0f;
       plane.y = narrow_ ? sums : out;
-      shared.y = out;
-      if (rows_)
-        rows_(shared);
-      else
-        kernels_.plane(plane);
+      kernels_.plane(plane);
       for (int64_t p = 0; narrow_ && p < block.rows; ++p)
         copy_floats(sums + p * pitch_, Q_, out + p * Q_);
       if (convert_.halves()) io.store(rows, block.rows * Q_, y);
@@ -190,9 +268,8 @@ class DepthwiseByPlanes final : public Depthwise {
   int64_t planes_;        // of a task
   bool narrow_;           // rows are below a vector, so that sums do not go where they belong
   Strip strip_;
-  bool through_;                // vectors run through the strip's rows and what lies between them
-  depthwise::RowsKernel rows_;  // or null
-  int64_t pitch_;               // of rows of sums
+  bool through_;   // vectors run through the strip's rows and what lies between them
+  int64_t pitch_;  // of rows of sums
   Slots slots_;
   std::vector<int64_t> from_, to_;
 };
@@ -476,6 +553,7 @@ KernelRow depthwise_row(const Context& context) {
   };
   row.cost = [&context](const ConvProblem& p) { return seconds(context, p); };
   row.make = [&context](const ConvProblem& p) -> std::unique_ptr<const PreparedConv> {
+    if (DepthwiseByRows::takes(context, p)) return std::make_unique<DepthwiseByRows>(context, p);
     if (by_channels(context, p)) return std::make_unique<DepthwiseByChannels>(context, p);
     return std::make_unique<DepthwiseByPlanes>(context, p);
   };

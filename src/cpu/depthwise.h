@@ -29,13 +29,16 @@ struct Plane {
   float* y;
 };
 
-/// Rows of one output channel of NCHW, at least a vector long: tap (r, s) of row i, column j is
-/// read at x + (i * stride + r) * x_row + taps[s] + j.
+/// Rows of one output channel of NCHW, at least a vector long, from the input where it lies: tap
+/// (r, s) of row i, column j is row top + i * stride + r, column left + j * stride +
+/// s * dilation_w.
 struct Rows {
   const float* x;
+  std::int64_t H, W;     ///< of x; what lies outside is 0
+  const float* outside;  ///< a row of W zeros
+  std::int64_t top, left;
   const float* w;  ///< [r][s]
-  const std::int64_t* taps;
-  std::int64_t S, x_row, y_row;
+  std::int64_t S, dilation_w;
   std::int64_t rows, columns;  ///< of outputs
   float bias;
   Clamp clamp;
@@ -60,7 +63,7 @@ struct Kernels {
   std::int64_t target;
   int lanes;  ///< floats of a vector
   void (*plane)(const Plane&);
-  /// Of kernels of R rows with this stride, or null.
+  /// Of kernels of R rows with this stride in both directions, or null.
   RowsKernel (*rows)(std::int64_t R, std::int64_t stride);
   void (*pixels)(const Pixels&);
 };

@@ -21,7 +21,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using std::int64_t;
 
 // Enough independent sums to hide the latency of a multiply-add, few enough for 16 registers.
-constexpr int kVectors = 6, kRows = 4, kPixels = 8;
+constexpr int kVectors = 6, kRows = 8, kPixels = 8;
 
 /// By comparison, so that NaN stays: Max and Min may drop it.
 template <class D, class V = hn::Vec<D>>
@@ -103,26 +103,117 @@ void AllVectors(const Plane& plane) {
   });
 }
 
-template <int kR, int kStride>
-void AllRows(const Rows& rows) {
+/// Columns [w, w + Lanes(d)) of rows of W columns, where those outside are 0. No more is read.
+template <class D>
+class AtBorder {
+ public:
+  AtBorder(D d, int64_t w, int64_t W) {
+    const auto lanes = int64_t(hn::Lanes(d));
+    const hn::RebindToSigned<D> di;
+    const auto column = hn::Iota(di, int32_t(std::clamp(w, -lanes, W)));
+    const auto inside =
+        hn::AndNot(hn::Lt(column, hn::Zero(di)), hn::Lt(column, hn::Set(di, int32_t(W))));
+    mask_ = hn::RebindMask(d, inside);
+#if HWY_MEM_OPS_MIGHT_FAULT
+    at_ = std::clamp<int64_t>(w, 0, W - lanes);
+    const auto lane = hn::Sub(column, hn::Set(di, int32_t(at_)));
+    lane_ = hn::IndicesFromVec(d, hn::IfThenElseZero(inside, lane));
+#else
+    at_ = w;
+#endif
+  }
+  hn::Vec<D> Load(D d, const float* row) const {
+#if HWY_MEM_OPS_MIGHT_FAULT
+    return hn::IfThenElseZero(mask_, hn::TableLookupLanes(hn::LoadU(d, row + at_), lane_));
+#else
+    return hn::MaskedLoad(mask_, d, row + at_);
+#endif
+  }
+
+ private:
+  int64_t at_;
+  hn::Mask<D> mask_;
+#if HWY_MEM_OPS_MIGHT_FAULT
+  decltype(hn::IndicesFromVec(D(), hn::Zero(hn::RebindToSigned<D>()))) lane_;
+#endif
+};
+
+/// What every kStep-th column of two neighbouring vectors holds.
+template <int kStep, class D>
+HWY_INLINE hn::Vec<D> Every([[maybe_unused]] D d, hn::Vec<D> low,
+                            [[maybe_unused]] hn::Vec<D> high) {
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (kStep == 2) return hn::ConcatEven(d, high, low);
+#endif
+  return low;
+}
+
+/// One column of taps: kCount rows of outputs share the input rows x.
+template <int kCount, int kR, int kStride, class D, class Load>
+HWY_INLINE void AddColumn(D d, const float* const (&x)[(kCount - 1) * kStride + kR], const float* w,
+                          int64_t w_row, Load load, hn::Vec<D> (&sum)[kCount]) {
+  hn::Vec<D> weights[kR];
+  HWY_UNROLL(8)
+  for (int r = 0; r < kR; ++r) weights[r] = hn::Set(d, w[r * w_row]);
+  HWY_UNROLL(24)
+  for (int at = 0; at < (kCount - 1) * kStride + kR; ++at) {
+    const auto v = load(x[at]);
+    HWY_UNROLL(8)
+    for (int r = at % kStride; r < kR; r += kStride) {
+      const int i = (at - r) / kStride;
+      if (r <= at && i < kCount) sum[i] = hn::MulAdd(v, weights[r], sum[i]);
+    }
+  }
+}
+
+template <int kCount, int kR, int kStride>
+HWY_NOINLINE void RowsTile(const Rows& rows, int64_t row) {
   const Rows p = rows;  // by value: what the pointers are written through cannot change it
   const hn::ScalableTag<float> d;
   const auto lanes = int64_t(hn::Lanes(d));
-  InTiles<kRows>(p.rows, [=](auto count, int64_t row) METALCONV_INLINED {
-    constexpr int kCount = decltype(count)::value;
-    const float* x = p.x + row * kStride * p.x_row;
-    for (int64_t q = 0; q < p.columns; q += lanes) {
-      const int64_t column = std::min(q, p.columns - lanes);
-      hn::Vec<decltype(d)> sum[kCount];
-      HWY_UNROLL(8)
-      for (int i = 0; i < kCount; ++i) sum[i] = hn::Set(d, p.bias);
-      AddShared<kCount, kR, kStride>(
-          d, p.S, p.x_row, [=](int64_t s) METALCONV_INLINED { return x + column + p.taps[s]; },
-          [=](int64_t s, int r) METALCONV_INLINED { return hn::Set(d, p.w[r * p.S + s]); }, sum);
-      float* y = p.y + row * p.y_row + column;
-      HWY_UNROLL(8)
-      for (int i = 0; i < kCount; ++i, y += p.y_row) hn::StoreU(Activate(d, sum[i], p.clamp), d, y);
+  constexpr int kIn = (kCount - 1) * kStride + kR;
+  const float* x[kIn];
+  for (int at = 0; at < kIn; ++at) {
+    const int64_t h = p.top + row * kStride + at;
+    x[at] = h >= 0 && h < p.H ? p.x + h * p.W : p.outside;
+  }
+  for (int64_t q = 0; q < p.columns; q += lanes) {
+    const int64_t column = std::min(q, p.columns - lanes);  // the last overlaps the one before
+    hn::Vec<decltype(d)> sum[kCount];
+    HWY_UNROLL(8)
+    for (int i = 0; i < kCount; ++i) sum[i] = hn::Set(d, p.bias);
+    int64_t at = p.left + column * kStride;
+    HWY_UNROLL(1)
+    for (int64_t s = 0; s < p.S; ++s, at += p.dilation_w) {
+      if (at >= 0 && at + kStride * lanes <= p.W) {
+        AddColumn<kCount, kR, kStride>(
+            d, x, p.w + s, p.S,
+            [=](const float* from) METALCONV_INLINED {
+              return Every<kStride>(d, hn::LoadU(d, from + at),
+                                    hn::LoadU(d, from + at + (kStride - 1) * lanes));
+            },
+            sum);
+      } else {
+        const AtBorder<decltype(d)> low(d, at, p.W), high(d, at + (kStride - 1) * lanes, p.W);
+        AddColumn<kCount, kR, kStride>(
+            d, x, p.w + s, p.S,
+            [=](const float* from) METALCONV_INLINED {
+              return Every<kStride>(d, low.Load(d, from), high.Load(d, from));
+            },
+            sum);
+      }
     }
+    float* y = p.y + row * p.columns + column;
+    HWY_UNROLL(8)
+    for (int i = 0; i < kCount; ++i, y += p.columns)
+      hn::StoreU(Activate(d, sum[i], p.clamp), d, y);
+  }
+}
+
+template <int kR, int kStride>
+void AllRows(const Rows& rows) {
+  InTiles<kRows>(rows.rows, [&](auto count, int64_t row) {
+    RowsTile<decltype(count)::value, kR, kStride>(rows, row);
   });
 }
 
@@ -131,6 +222,7 @@ RowsKernel rows_kernel(int64_t R, int64_t stride) {
   if (R == 3 && stride == 2) return AllRows<3, 2>;
   if (R == 5 && stride == 1) return AllRows<5, 1>;
   if (R == 5 && stride == 2) return AllRows<5, 2>;
+  if (R == 7 && stride == 1) return AllRows<7, 1>;
   return nullptr;
 }
 
