@@ -32,6 +32,15 @@ HWY_INLINE V Activate(D d, V v, const Clamp& clamp) {
   return hn::IfThenElse(hn::Lt(high, v), high, v);
 }
 
+/// Loaded once: GCC would read it anew for each of the multiply-adds that share it.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Once([[maybe_unused]] D d, V v) {
+#if HWY_COMPILER_GCC_ACTUAL && HWY_ARCH_X86
+  asm("" : "+v"(v.raw));
+#endif
+  return v;
+}
+
 /// The sums of kCount outputs along one axis, where output i's tap t is at position
 /// i * kStep + t: each position is read once. `x(o)` is the first position of the o-th of `others`
 /// taps along the other axis, `w(o, t)` a tap's weight.
@@ -45,7 +54,7 @@ HWY_INLINE void AddShared(D d, int64_t others, int64_t step, Input x, Weight w,
     const float* from = x(o);
     HWY_UNROLL(24)
     for (int at = 0; at < (kCount - 1) * kStep + kTaps; ++at, from += step) {
-      const auto v = hn::LoadU(d, from);
+      const auto v = Once(d, hn::LoadU(d, from));
       HWY_UNROLL(8)
       for (int t = at % kStep; t < kTaps; t += kStep) {
         const int i = (at - t) / kStep;
@@ -157,7 +166,7 @@ HWY_INLINE void AddColumn(D d, const float* const (&x)[(kCount - 1) * kStride + 
   for (int r = 0; r < kR; ++r) weights[r] = hn::Set(d, w[r * w_row]);
   HWY_UNROLL(24)
   for (int at = 0; at < (kCount - 1) * kStride + kR; ++at) {
-    const auto v = load(x[at]);
+    const auto v = Once(d, load(x[at]));
     HWY_UNROLL(8)
     for (int r = at % kStride; r < kR; r += kStride) {
       const int i = (at - r) / kStride;
