@@ -75,7 +75,6 @@ class DepthwiseByRows final : public Depthwise {
         bands_(bands_of_plane()),
         planes_(std::max<int64_t>(c_.N * c_.groups / wanted_tasks(), 1)),
         band_(ceil_div(P_, bands_)),
-        outside_(std::size_t(c_.W)),
         slots_(context.threads(), convert_.halves() ? copy_floats() + band_ * Q_ : 0,
                bias_floats(problem)) {}
 
@@ -104,8 +103,8 @@ class DepthwiseByRows final : public Depthwise {
  private:
   static depthwise::RowsKernel kernel_of(const Context& context, const ConvProblem& p) {
     const auto& kernels = depthwise::kernels_of(context.isa());
-    const bool fits = p.stride_h == p.stride_w && p.dilation_h == 1 && p.Q() >= kernels.lanes &&
-                      p.W >= kernels.lanes;
+    const bool fits = p.R == p.S && p.stride_h == p.stride_w && p.dilation_h == 1 &&
+                      p.dilation_w == 1 && p.Q() >= kernels.lanes && p.W >= kernels.lanes;
     return fits ? kernels.rows(p.R, p.stride_h) : nullptr;
   }
   int64_t rows_read(int64_t rows) const { return (rows - 1) * c_.stride_h + c_.R; }
@@ -130,11 +129,8 @@ class DepthwiseByRows final : public Depthwise {
     all.x = convert_.halves() ? slot : static_cast<const float*>(x);
     all.H = high - low;
     all.W = c_.W;
-    all.outside = outside_.data();
     all.top = top - low;
     all.left = -c_.pad_left;
-    all.S = c_.S;
-    all.dilation_w = c_.dilation_w;
     all.rows = end - begin;
     all.columns = Q_;
     all.clamp = clamp_of(c_.activation);
@@ -153,7 +149,6 @@ class DepthwiseByRows final : public Depthwise {
   int64_t bands_;   // of output rows of a plane, a task each
   int64_t planes_;  // of a task
   int64_t band_;    // output rows of a band at most
-  std::vector<float> outside_;
   Slots slots_;
 };
 

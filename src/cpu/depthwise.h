@@ -30,15 +30,12 @@ struct Plane {
 };
 
 /// Rows of one output channel of NCHW, at least a vector long, from the input where it lies: tap
-/// (r, s) of row i, column j is row top + i * stride + r, column left + j * stride +
-/// s * dilation_w.
+/// (r, s) of row i, column j is row top + i * stride + r, column left + j * stride + s.
 struct Rows {
   const float* x;
-  std::int64_t H, W;     ///< of x; what lies outside is 0
-  const float* outside;  ///< a row of W zeros
+  std::int64_t H, W;  ///< of x; what lies outside is 0
   std::int64_t top, left;
   const float* w;  ///< [r][s]
-  std::int64_t S, dilation_w;
   std::int64_t rows, columns;  ///< of outputs
   float bias;
   Clamp clamp;
@@ -63,7 +60,7 @@ struct Kernels {
   std::int64_t target;
   int lanes;  ///< floats of a vector
   void (*plane)(const Plane&);
-  /// Of kernels of R rows with this stride in both directions, or null.
+  /// Of R x R taps with this stride in both directions, or null.
   RowsKernel (*rows)(std::int64_t R, std::int64_t stride);
   void (*pixels)(const Pixels&);
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cpu/depthwise.h"
+#include "cpu/arithmetic.h"
 #include "cpu/isa.h"  // before Highway
 
 #include <algorithm>
@@ -112,118 +113,147 @@ void AllVectors(const Plane& plane) {
   });
 }
 
-/// Columns [w, w + Lanes(d)) of rows of W columns, where those outside are 0. No more is read.
+/// Neighbouring columns of rows of W, the first of them `at`, where those outside are 0. No more is
+/// read.
 template <class D>
 class AtBorder {
  public:
-  AtBorder(D d, int64_t w, int64_t W) {
+  AtBorder(D d, int64_t at, int64_t W) {
     const auto lanes = int64_t(hn::Lanes(d));
     const hn::RebindToSigned<D> di;
-    const auto column = hn::Iota(di, int32_t(std::clamp(w, -lanes, W)));
+    const auto column = hn::Iota(di, int32_t(std::clamp(at, -lanes, W)));
     const auto inside =
         hn::AndNot(hn::Lt(column, hn::Zero(di)), hn::Lt(column, hn::Set(di, int32_t(W))));
     mask_ = hn::RebindMask(d, inside);
 #if HWY_MEM_OPS_MIGHT_FAULT
-    at_ = std::clamp<int64_t>(w, 0, W - lanes);
-    const auto lane = hn::Sub(column, hn::Set(di, int32_t(at_)));
-    lane_ = hn::IndicesFromVec(d, hn::IfThenElseZero(inside, lane));
-#else
-    at_ = w;
+    const int64_t first = std::clamp<int64_t>(at, 0, W - lanes);
+    lane_ = hn::IndicesFromVec(
+        d, hn::IfThenElseZero(inside, hn::Sub(column, hn::Set(di, int32_t(first)))));
+    shift_ = first - at;
 #endif
   }
-  hn::Vec<D> Load(D d, const float* row) const {
+  /// `from`: where column `at` is or would be.
+  hn::Vec<D> Load(D d, const float* from) const {
 #if HWY_MEM_OPS_MIGHT_FAULT
-    return hn::IfThenElseZero(mask_, hn::TableLookupLanes(hn::LoadU(d, row + at_), lane_));
+    return hn::IfThenElseZero(mask_, hn::TableLookupLanes(hn::LoadU(d, from + shift_), lane_));
 #else
-    return hn::MaskedLoad(mask_, d, row + at_);
+    return hn::MaskedLoad(mask_, d, from);
 #endif
   }
 
  private:
-  int64_t at_;
   hn::Mask<D> mask_;
 #if HWY_MEM_OPS_MIGHT_FAULT
   decltype(hn::IndicesFromVec(D(), hn::Zero(hn::RebindToSigned<D>()))) lane_;
+  int64_t shift_;
 #endif
 };
 
-/// What every kStep-th column of two neighbouring vectors holds.
-template <int kStep, class D>
+/// What every kStride-th column from the first on holds, or the second on.
+template <int kStride, int kFirst, class D>
 HWY_INLINE hn::Vec<D> Every([[maybe_unused]] D d, hn::Vec<D> low,
                             [[maybe_unused]] hn::Vec<D> high) {
 #if HWY_TARGET != HWY_SCALAR
-  if constexpr (kStep == 2) return hn::ConcatEven(d, high, low);
+  if constexpr (kStride == 2)
+    return kFirst == 0 ? hn::ConcatEven(d, high, low) : hn::ConcatOdd(d, high, low);
 #endif
   return low;
 }
 
-/// One column of taps: kCount rows of outputs share the input rows x.
-template <int kCount, int kR, int kStride, class D, class Load>
-HWY_INLINE void AddColumn(D d, const float* const (&x)[(kCount - 1) * kStride + kR], const float* w,
-                          int64_t w_row, Load load, hn::Vec<D> (&sum)[kCount]) {
-  hn::Vec<D> weights[kR];
-  HWY_UNROLL(8)
-  for (int r = 0; r < kR; ++r) weights[r] = hn::Set(d, w[r * w_row]);
-  HWY_UNROLL(24)
-  for (int at = 0; at < (kCount - 1) * kStride + kR; ++at) {
-    const auto v = Once(d, load(x[at]));
+/// kColumns columns of kR taps, or of `taps` of them for one row of outputs: kCount rows share the
+/// input rows from x on. `load(from, i)` gives the i-th of kStride neighbouring vectors.
+template <int kCount, int kR, int kStride, int kColumns, class D, class Load>
+HWY_INLINE void AddColumns(D d, const Rows& p, const float* x, const float* w, int64_t taps,
+                           Load load, hn::Vec<D> (&sum)[kCount]) {
+  const int64_t x_row = p.W;
+  if constexpr (kCount == 1) {
+    HWY_UNROLL(1)
+    for (int64_t r = 0; r < taps; ++r, x += x_row, w += kR) {
+      const auto low = load(x, 0), high = load(x, kStride - 1);
+      sum[0] = hn::MulAdd(Every<kStride, 0>(d, low, high), hn::Set(d, w[0]), sum[0]);
+      if constexpr (kColumns == 2)
+        sum[0] = hn::MulAdd(Every<kStride, 1>(d, low, high), hn::Set(d, w[1]), sum[0]);
+    }
+  } else {
+    hn::Vec<D> weights[kColumns][kR];
     HWY_UNROLL(8)
-    for (int r = at % kStride; r < kR; r += kStride) {
-      const int i = (at - r) / kStride;
-      if (r <= at && i < kCount) sum[i] = hn::MulAdd(v, weights[r], sum[i]);
+    for (int r = 0; r < kR; ++r)
+      for (int s = 0; s < kColumns; ++s) weights[s][r] = hn::Set(d, w[r * kR + s]);
+    HWY_UNROLL(24)
+    for (int at = 0; at < (kCount - 1) * kStride + kR; ++at, x += x_row) {
+      const auto low = load(x, 0), high = load(x, kStride - 1);
+      const auto v = Once(d, Every<kStride, 0>(d, low, high));
+      const auto next = kColumns == 2 ? Once(d, Every<kStride, 1>(d, low, high)) : v;
+      HWY_UNROLL(8)
+      for (int r = at % kStride; r < kR; r += kStride) {
+        const int i = (at - r) / kStride;
+        if (r > at || i >= kCount) continue;
+        sum[i] = hn::MulAdd(v, weights[0][r], sum[i]);
+        if constexpr (kColumns == 2) sum[i] = hn::MulAdd(next, weights[1][r], sum[i]);
+      }
     }
   }
 }
 
+/// Rows [row, row + kCount) of the outputs, by rows [begin, end) of the kernel if it is only one.
 template <int kCount, int kR, int kStride>
-HWY_NOINLINE void RowsTile(const Rows& rows, int64_t row) {
+HWY_NOINLINE void RowsTile(const Rows& rows, int64_t row, int64_t begin, int64_t end) {
   const Rows p = rows;  // by value: what the pointers are written through cannot change it
   const hn::ScalableTag<float> d;
   const auto lanes = int64_t(hn::Lanes(d));
-  constexpr int kIn = (kCount - 1) * kStride + kR;
-  const float* x[kIn];
-  for (int at = 0; at < kIn; ++at) {
-    const int64_t h = p.top + row * kStride + at;
-    x[at] = h >= 0 && h < p.H ? p.x + h * p.W : p.outside;
-  }
+  const float* x_row = p.x + (p.top + row * kStride + begin) * p.W;
+  float* y_row = p.y + row * p.columns;
   for (int64_t q = 0; q < p.columns; q += lanes) {
     const int64_t column = std::min(q, p.columns - lanes);  // the last overlaps the one before
     hn::Vec<decltype(d)> sum[kCount];
     HWY_UNROLL(8)
     for (int i = 0; i < kCount; ++i) sum[i] = hn::Set(d, p.bias);
-    int64_t at = p.left + column * kStride;
-    HWY_UNROLL(1)
-    for (int64_t s = 0; s < p.S; ++s, at += p.dilation_w) {
+    const auto add = [&](int64_t s, auto columns) METALCONV_INLINED {
+      constexpr int kColumns = decltype(columns)::value;
+      const int64_t at = p.left + column * kStride + s;
+      const float *x = x_row + at, *w = p.w + begin * kR + s;
       if (at >= 0 && at + kStride * lanes <= p.W) {
-        AddColumn<kCount, kR, kStride>(
-            d, x, p.w + s, p.S,
-            [=](const float* from) METALCONV_INLINED {
-              return Every<kStride>(d, hn::LoadU(d, from + at),
-                                    hn::LoadU(d, from + at + (kStride - 1) * lanes));
-            },
+        AddColumns<kCount, kR, kStride, kColumns>(
+            d, p, x, w, end - begin,
+            [=](const float* from, int i)
+                METALCONV_INLINED { return hn::LoadU(d, from + i * lanes); },
             sum);
       } else {
         const AtBorder<decltype(d)> low(d, at, p.W), high(d, at + (kStride - 1) * lanes, p.W);
-        AddColumn<kCount, kR, kStride>(
-            d, x, p.w + s, p.S,
-            [=](const float* from) METALCONV_INLINED {
-              return Every<kStride>(d, low.Load(d, from), high.Load(d, from));
+        AddColumns<kCount, kR, kStride, kColumns>(
+            d, p, x, w, end - begin,
+            [=](const float* from, int i) METALCONV_INLINED {
+              return i == 0 ? low.Load(d, from) : high.Load(d, from + lanes);
             },
             sum);
       }
-    }
-    float* y = p.y + row * p.columns + column;
+    };
+    HWY_UNROLL(1)
+    for (int64_t s = 0; s + kStride <= kR; s += kStride)
+      add(s, std::integral_constant<int, kStride>());
+    if constexpr (kR % kStride != 0) add(kR - 1, std::integral_constant<int, 1>());
+    float* y = y_row + column;
     HWY_UNROLL(8)
     for (int i = 0; i < kCount; ++i, y += p.columns)
       hn::StoreU(Activate(d, sum[i], p.clamp), d, y);
   }
 }
 
+/// Those at the borders, where rows of taps are missing, one by one.
 template <int kR, int kStride>
 void AllRows(const Rows& rows) {
-  InTiles<kRows>(rows.rows, [&](auto count, int64_t row) {
-    RowsTile<decltype(count)::value, kR, kStride>(rows, row);
+  const auto alone = [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const Inside taps(rows.top + row * kStride, 1, kR, rows.H);
+      RowsTile<1, kR, kStride>(rows, row, taps.begin, taps.end);
+    }
+  };
+  const Inside whole(rows.top, kStride, rows.rows, rows.H - kR + 1);
+  alone(0, whole.begin);
+  InTiles<kRows>(whole.size(), [&](auto count, int64_t row) {
+    RowsTile<decltype(count)::value, kR, kStride>(rows, whole.begin + row, 0, kR);
   });
+  alone(whole.end, rows.rows);
 }
 
 RowsKernel rows_kernel(int64_t R, int64_t stride) {
