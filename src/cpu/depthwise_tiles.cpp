@@ -121,7 +121,9 @@ class AtBorder {
   AtBorder(D d, int64_t at, int64_t W) {
     const auto lanes = int64_t(hn::Lanes(d));
     const hn::RebindToSigned<D> di;
-    const auto column = hn::Iota(di, int32_t(std::clamp(at, -lanes, W)));
+    // Iota(di, at) would pass through memory.
+    const auto column =
+        hn::Add(hn::Iota(di, 0), hn::Set(di, int32_t(std::clamp(at, -lanes, W))));
     const auto inside =
         hn::AndNot(hn::Lt(column, hn::Zero(di)), hn::Lt(column, hn::Set(di, int32_t(W))));
     mask_ = hn::RebindMask(d, inside);
