@@ -151,15 +151,32 @@ class AtBorder {
 #endif
 };
 
-/// What every kStride-th column from the first on holds, or the second on.
+/// What every kStride-th column from kFirst on holds. With a stride of 2 low's and high's columns
+/// take turns: that needs no shuffle across 128 bits, which keep Zen 4 from multiplying.
 template <int kStride, int kFirst, class D>
 HWY_INLINE hn::Vec<D> Every([[maybe_unused]] D d, hn::Vec<D> low,
                             [[maybe_unused]] hn::Vec<D> high) {
 #if HWY_TARGET != HWY_SCALAR
   if constexpr (kStride == 2)
-    return kFirst == 0 ? hn::ConcatEven(d, high, low) : hn::ConcatOdd(d, high, low);
+    return kFirst == 0 ? hn::OddEven(hn::DupEven(high), low) : hn::OddEven(high, hn::DupOdd(low));
 #endif
   return low;
+}
+
+/// Sums of what Every gives, in the order of their columns.
+template <int kStride, class D>
+HWY_INLINE hn::Vec<D> InOrder([[maybe_unused]] D d, hn::Vec<D> sum) {
+#if HWY_TARGET != HWY_SCALAR
+  if constexpr (kStride == 2) {
+    const hn::RebindToSigned<D> di;
+    const auto lanes = int32_t(hn::Lanes(d));
+    const auto lane = hn::Iota(di, 0), twice = hn::Add(lane, lane);
+    const auto from = hn::IfThenElse(hn::Lt(lane, hn::Set(di, lanes / 2)), twice,
+                                     hn::Sub(twice, hn::Set(di, lanes - 1)));
+    return hn::TableLookupLanes(sum, hn::IndicesFromVec(d, from));
+  }
+#endif
+  return sum;
 }
 
 /// kColumns columns of kR taps, or of `taps` of them for one row of outputs: kCount rows share the
@@ -237,7 +254,7 @@ HWY_NOINLINE void RowsTile(const Rows& rows, int64_t row, int64_t begin, int64_t
     float* y = y_row + column;
     HWY_UNROLL(8)
     for (int i = 0; i < kCount; ++i, y += p.columns)
-      hn::StoreU(Activate(d, sum[i], p.clamp), d, y);
+      hn::StoreU(InOrder<kStride>(d, Activate(d, sum[i], p.clamp)), d, y);
   }
 }
 
