@@ -278,7 +278,9 @@ class DepthwiseByChannels final : public Depthwise {
       : Depthwise(context, problem),
         in_place_(c_.layout == Layout::nhwc && !convert_.halves()),
         span_((Q_ - 1) * c_.stride_w + (c_.S - 1) * c_.dilation_w + 1),
-        padded_(!in_place_ && span_ <= 2 * c_.W),
+        step_(c_.stride_w % c_.dilation_w == 0 ? c_.stride_w / c_.dilation_w : 0),
+        shared_(depthwise::shares(c_.S, step_)),
+        padded_(!in_place_ && !shared_ && span_ <= 2 * c_.W),
         width_(padded_ ? span_ : c_.W),
         most_(slot_limit(problem, context.threads())),
         turn_(context.isa(), c_.dtype),
@@ -290,7 +292,9 @@ class DepthwiseByChannels final : public Depthwise {
         slots_(context.threads(), in_place_ ? 0 : slot_floats(high_, share_),
                bias_floats(problem)) {
     for (int64_t q = 0; q < Q_; ++q) {
-      const Inside taps(q * c_.stride_w - (padded_ ? 0 : c_.pad_left), c_.dilation_w, c_.S, width_);
+      const Inside inside(q * c_.stride_w - (padded_ ? 0 : c_.pad_left), c_.dilation_w, c_.S,
+                          width_);
+      const Inside taps = shared_ ? Inside(0, 1, c_.S, c_.S) : inside;
       if (q % segment_ == 0) segments_.emplace_back();
       std::vector<Run>& runs = segments_.back();
       if (runs.empty() || !(runs.back().taps == taps)) runs.push_back({q, 0, taps});
@@ -342,10 +346,11 @@ class DepthwiseByChannels final : public Depthwise {
     int64_t y_pixel;
   };
 
-  /// Neighbours in a row whose taps inside are the same: all but those at the borders.
+  /// Neighbours in a row whose taps inside are the same, all but those at the borders, or that share
+  /// what they read.
   struct Run {
     int64_t q, pixels;
-    Inside taps;  ///< those in the image
+    Inside taps;  ///< those in the image, or all
   };
 
   Axis high(int64_t rows) const { return Axis(rows, c_.stride_h, c_.dilation_h, c_.R); }
@@ -390,7 +395,12 @@ class DepthwiseByChannels final : public Depthwise {
   int64_t slot_floats(const Axis& high, int64_t share) const {
     const bool room = c_.layout == Layout::nchw && !turn_.straight(1);
     return copy_floats(high, share) + sums_floats(high, share) +
-           (room ? Turn::kPlanes * std::max(c_.W, high.outputs * Q_) : 0);
+           (room ? Turn::kPlanes * std::max(rows_at_once(high) * c_.W, high.outputs * Q_) : 0);
+  }
+
+  /// Input rows that lie together in the copy, too.
+  int64_t rows_at_once(const Axis& high) const {
+    return !padded_ && high.shared() ? std::min(high.size, c_.H) : 1;
   }
 
   void band_in_place(const Call& io, const Part& part) const {
@@ -423,10 +433,17 @@ class DepthwiseByChannels final : public Depthwise {
 
   void copy_input(const Call& io, const Part& part, int64_t p, int64_t rows, float* to,
                   float* room) const {
+    const int64_t top = p * c_.stride_h - c_.pad_top, size = high_.size_for(rows);
+    if (rows_at_once(high_) > 1) {
+      const Inside in(top, 1, size, c_.H);
+      copy_row(io, part, top + in.begin, in.size() * c_.W, to + in.begin * width_ * part.channels,
+               room);
+      return;
+    }
     const int64_t left = padded_ ? std::min(c_.pad_left, width_) : 0;
     const int64_t columns = std::min(c_.W, width_ - left), channels = part.channels;
-    for (int64_t i = 0; i < high_.size_for(rows); ++i, to += width_ * channels) {
-      const int64_t h = p * c_.stride_h - c_.pad_top + high_.source(i);
+    for (int64_t i = 0; i < size; ++i, to += width_ * channels) {
+      const int64_t h = top + high_.source(i);
       if (h < 0 || h >= c_.H) continue;
       std::fill_n(to, left * channels, 0.0f);
       copy_row(io, part, h, columns, to + left * channels, room);
@@ -434,7 +451,7 @@ class DepthwiseByChannels final : public Depthwise {
     }
   }
 
-  /// Columns [0, columns) of input row h.
+  /// Columns [0, columns) of input row h, and on into the next rows.
   void copy_row(const Call& io, const Part& part, int64_t h, int64_t columns, float* to,
                 float* room) const {
     const int64_t channels = part.channels;
@@ -481,6 +498,10 @@ class DepthwiseByChannels final : public Depthwise {
       depthwise::Pixels some = all;
       some.columns = run.taps.size();
       some.pixels = run.pixels;
+      if (shared_) {
+        some.first = ceil_div(c_.pad_left, c_.dilation_w) - run.q * step_;
+        some.last = ceil_div(c_.W + c_.pad_left, c_.dilation_w) - run.q * step_;
+      }
       const int64_t column =
           run.q * c_.stride_w - (padded_ ? 0 : c_.pad_left) + run.taps.begin * c_.dilation_w;
       some.x = x + column * at.x_pixel;
@@ -492,6 +513,8 @@ class DepthwiseByChannels final : public Depthwise {
 
   bool in_place_;  // or from a copy of the input
   int64_t span_;   // columns from the first that a row reads to the last
+  int64_t step_;   // columns of taps from pixel to pixel, or 0
+  bool shared_;    // by neighbours
   bool padded_;    // the copy has columns of zeros: all outputs of a row are alike
   int64_t width_;  // columns of what is read
   int64_t most_;   // floats of a slot

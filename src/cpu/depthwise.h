@@ -43,8 +43,10 @@ struct Rows {
 };
 using RowsKernel = void (*)(const Rows&);
 
-/// Neighbouring pixels of NHWC whose taps are all inside the image: tap (r, s) of pixel i is read
-/// at x + r * x_row + s * x_column + i * x_pixel, its weight at w + r * w_row + s * w_column.
+/// Neighbouring pixels of NHWC: tap (r, s) of pixel i is read at x + r * x_row + s * x_column +
+/// i * x_pixel, its weight at w + r * w_row + s * w_column. All taps are inside the image, or, where
+/// `shares` is true of the kernel, those columns c = s + i * x_pixel / x_column that are in
+/// [first, last).
 struct Pixels {
   const float* x;
   const float* w;
@@ -53,8 +55,14 @@ struct Pixels {
   std::int64_t x_row, x_column, x_pixel, w_row, w_column, y_pixel;
   std::int64_t rows, columns;  ///< of taps
   std::int64_t pixels, channels;
+  std::int64_t first, last;
   Clamp clamp;
 };
+
+/// Whether neighbouring pixels share what they read: they are `step` of S taps apart.
+constexpr bool shares(std::int64_t S, std::int64_t step) {
+  return (S == 3 || S == 5) && (step == 1 || step == 2);
+}
 
 struct Kernels {
   std::int64_t target;

@@ -42,19 +42,20 @@ HWY_INLINE V Once([[maybe_unused]] D d, V v) {
   return v;
 }
 
-/// The sums of kCount outputs along one axis, where output i's tap t is at position
-/// i * kStep + t: each position is read once. `x(o)` is the first position of the o-th of `others`
-/// taps along the other axis, `w(o, t)` a tap's weight.
-template <int kCount, int kTaps, int kStep, class D, class Input, class Weight>
-HWY_INLINE void AddShared(D d, int64_t others, int64_t step, Input x, Weight w,
-                          hn::Vec<D> (&sum)[kCount]) {
-  for (int64_t o = 0; o < others; ++o) {
+/// Adds `rows` rows of taps to the sums of kCount pixels whose taps are kStep columns apart: each
+/// column is read once, and those outside of [first, last) are not if kBorder.
+template <int kCount, int kTaps, int kStep, bool kBorder, class D>
+HWY_INLINE void AddShared(D d, const Pixels& p, const float* x, const float* w, int64_t first,
+                          int64_t last, hn::Vec<D> (&sum)[kCount]) {
+  constexpr int kColumns = (kCount - 1) * kStep + kTaps;
+  for (int64_t r = 0; r < p.rows; ++r, x += p.x_row, w += p.w_row) {
     hn::Vec<D> weights[kTaps];
     HWY_UNROLL(8)
-    for (int t = 0; t < kTaps; ++t) weights[t] = w(o, t);
-    const float* from = x(o);
+    for (int t = 0; t < kTaps; ++t) weights[t] = hn::LoadU(d, w + t * p.w_column);
+    const float* from = x;
     HWY_UNROLL(24)
-    for (int at = 0; at < (kCount - 1) * kStep + kTaps; ++at, from += step) {
+    for (int at = 0; at < kColumns; ++at, from += p.x_column) {
+      if (kBorder && (at < first || at >= last)) continue;
       const auto v = Once(d, hn::LoadU(d, from));
       HWY_UNROLL(8)
       for (int t = at % kStep; t < kTaps; t += kStep) {
@@ -295,7 +296,7 @@ constexpr int kWidth = kCount > 3    ? 1
 
 /// kWide vectors of channels, from c on, of kCount pixels from q on. kTaps columns that
 /// neighbours share at a distance of kStep, or 0 for any.
-template <int kCount, int kTaps, int kStep, int kWide, class D>
+template <int kCount, int kTaps, int kStep, bool kBorder, int kWide, class D>
 HWY_INLINE void PixelTile(D d, const Pixels& p, int64_t q, int64_t c) {
   const auto lanes = int64_t(hn::Lanes(d));
   hn::Vec<D> sum[kWide][kCount];
@@ -309,11 +310,8 @@ HWY_INLINE void PixelTile(D d, const Pixels& p, int64_t q, int64_t c) {
   const float* x_row = p.x + q * step + c;
   const float* w_row = p.w + c;
   if constexpr (kStep > 0) {
-    AddShared<kCount, kTaps, kStep>(
-        d, p.rows, p.x_column, [=](int64_t r) METALCONV_INLINED { return x_row + r * p.x_row; },
-        [=](int64_t r, int s)
-            METALCONV_INLINED { return hn::LoadU(d, w_row + r * p.w_row + s * p.w_column); },
-        sum[0]);
+    AddShared<kCount, kTaps, kStep, kBorder>(d, p, x_row, w_row, p.first - q * kStep,
+                                             p.last - q * kStep, sum[0]);
   } else {
     for (int64_t r = 0; r < p.rows; ++r, x_row += p.x_row, w_row += p.w_row) {
       const float* x = x_row;
@@ -340,7 +338,7 @@ HWY_INLINE void PixelTile(D d, const Pixels& p, int64_t q, int64_t c) {
 
 /// All channels of kCount pixels: the last vector overlaps the one before it where they do not fill
 /// it. A function of its own: the compiler spills where all sizes share one.
-template <int kCount, int kTaps, int kStep, class D>
+template <int kCount, int kTaps, int kStep, bool kBorder, class D>
 HWY_NOINLINE void PixelTiles(D d, const Pixels& pixels, int64_t q) {
   const Pixels p = pixels;  // what the pointers are written through cannot change it
   constexpr int kWide = kStep > 0 ? 1 : kWidth<kCount>;
@@ -348,9 +346,9 @@ HWY_NOINLINE void PixelTiles(D d, const Pixels& pixels, int64_t q) {
   int64_t c = 0;
   if constexpr (kWide > 1)
     for (; c + kWide * lanes <= p.channels; c += kWide * lanes)
-      PixelTile<kCount, kTaps, kStep, kWide>(d, p, q, c);
+      PixelTile<kCount, kTaps, kStep, kBorder, kWide>(d, p, q, c);
   for (; c < p.channels; c += lanes)
-    PixelTile<kCount, kTaps, kStep, 1>(d, p, q, std::min(c, p.channels - lanes));
+    PixelTile<kCount, kTaps, kStep, kBorder, 1>(d, p, q, std::min(c, p.channels - lanes));
 }
 
 template <int kTaps, int kStep, class D>
@@ -358,18 +356,19 @@ HWY_INLINE void AllTiles(D d, const Pixels& p) {
   InTiles<kPixels>(p.pixels, [&](auto count, int64_t q) {
     constexpr int kCount = decltype(count)::value;
     constexpr int kShared = kCount > 2;  // two share too little to be worth one vector at a time
-    PixelTiles<kCount, kShared * kTaps, kShared * kStep>(d, p, q);
+    if constexpr (kStep > 0)
+      if (q * kStep < p.first || (q + kCount - 1) * kStep + kTaps > p.last)
+        return PixelTiles<kCount, kTaps, kStep, true>(d, p, q);
+    PixelTiles<kCount, kShared * kTaps, kShared * kStep, false>(d, p, q);
   });
 }
 
 template <class D>
 HWY_INLINE void AllPixels(D d, const Pixels& p) {
-  const int64_t step = p.x_pixel == p.x_column ? 1 : p.x_pixel == 2 * p.x_column ? 2 : 0;
-  if (p.columns == 3 && step == 1) return AllTiles<3, 1>(d, p);
-  if (p.columns == 3 && step == 2) return AllTiles<3, 2>(d, p);
-  if (p.columns == 5 && step == 1) return AllTiles<5, 1>(d, p);
-  if (p.columns == 5 && step == 2) return AllTiles<5, 2>(d, p);
-  AllTiles<0, 0>(d, p);
+  const int64_t step = p.x_pixel % p.x_column == 0 ? p.x_pixel / p.x_column : 0;
+  if (!shares(p.columns, step)) return AllTiles<0, 0>(d, p);
+  if (p.columns == 3) return step == 1 ? AllTiles<3, 1>(d, p) : AllTiles<3, 2>(d, p);
+  step == 1 ? AllTiles<5, 1>(d, p) : AllTiles<5, 2>(d, p);
 }
 
 void AllPixels(const Pixels& p) {
