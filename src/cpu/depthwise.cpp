@@ -338,10 +338,10 @@ class DepthwiseByChannels final : public Depthwise {
     int64_t n, begin, end, first, channels;
   };
 
-  /// One output row: the input row of its first tap is at x + at, whether it exists or not.
-  struct Row {
+  /// Output rows: the input row of the first one's first tap is at x + at, whether it exists or not.
+  struct Place {
     const float* x;
-    int64_t at, x_row, x_pixel;  ///< x_row: from tap to tap
+    int64_t at, x_down, x_row, x_pixel;  ///< x_down: from output to output, x_row: from tap to tap
     float* y;
     int64_t y_pixel;
   };
@@ -404,14 +404,12 @@ class DepthwiseByChannels final : public Depthwise {
   }
 
   void band_in_place(const Call& io, const Part& part) const {
-    const int64_t pitch = c_.W * c_.C;
-    for (const auto& segment : segments_)
-      for (int64_t p = part.begin; p < part.end; ++p)
-        row(io, part, p, segment,
-            {static_cast<const float*>(io.x),
-             (part.n * c_.H + p * c_.stride_h - c_.pad_top) * pitch + part.first,
-             c_.dilation_h * pitch, c_.C, io.floats(((part.n * P_ + p) * Q_) * c_.C + part.first),
-             c_.C});
+    const int64_t pitch = c_.W * c_.C, p = part.begin;
+    rows(io, part, p, part.end - p,
+         {static_cast<const float*>(io.x),
+          (part.n * c_.H + p * c_.stride_h - c_.pad_top) * pitch + part.first,
+          c_.stride_h * pitch, c_.dilation_h * pitch, c_.C,
+          io.floats(((part.n * P_ + p) * Q_) * c_.C + part.first), c_.C});
   }
 
   /// A few rows at a time.
@@ -420,14 +418,12 @@ class DepthwiseByChannels final : public Depthwise {
     float* sums = slot + copy_floats(high_, share_);
     float* room = sums + sums_floats(high_, share_);
     for (int64_t p0 = part.begin; p0 < part.end; p0 += high_.outputs) {
-      const int64_t rows = std::min(high_.outputs, part.end - p0);
-      copy_input(io, part, p0, rows, slot, room);
-      for (int64_t i = 0; i < rows; ++i)
-        for (const auto& segment : segments_)
-          row(io, part, p0 + i, segment,
-              {slot, i * high_.per_output * pitch, high_.per_tap * pitch, part.channels,
-               sums + i * Q_ * part.channels, part.channels});
-      store(io, part, p0, rows, sums, room);
+      const int64_t some = std::min(high_.outputs, part.end - p0);
+      copy_input(io, part, p0, some, slot, room);
+      rows(io, part, p0, some,
+           {slot, 0, high_.per_output * pitch, high_.per_tap * pitch, part.channels, sums,
+            part.channels});
+      store(io, part, p0, some, sums, room);
     }
   }
 
@@ -478,37 +474,41 @@ class DepthwiseByChannels final : public Depthwise {
                     plane);
   }
 
-  void row(const Call& io, const Part& part, int64_t p, const std::vector<Run>& segment,
-           const Row& at) const {
-    const Inside rows(p * c_.stride_h - c_.pad_top, c_.dilation_h, c_.R, c_.H);
+  /// Output rows [p, p + rows).
+  void rows(const Call& io, const Part& part, int64_t p, int64_t rows, const Place& at) const {
     depthwise::Pixels all{};
     all.bias = io.bias ? io.bias + part.first : nullptr;
+    all.x_down = at.x_down;
     all.x_row = at.x_row;
     all.x_column = c_.dilation_w * at.x_pixel;
     all.x_pixel = c_.stride_w * at.x_pixel;
     all.w_row = c_.S * c_.C;
     all.w_column = c_.C;
+    all.y_down = Q_ * at.y_pixel;
     all.y_pixel = at.y_pixel;
-    all.rows = rows.size();
+    all.top = p * c_.stride_h - c_.pad_top;
+    all.stride = c_.stride_h;
+    all.dilation = c_.dilation_h;
+    all.H = c_.H;
+    all.R = c_.R;
+    all.rows = rows;
     all.channels = part.channels;
     all.clamp = clamp_of(c_.activation);
-    const float* x = at.x + at.at + rows.begin * at.x_row;
-    const float* w = io.w + rows.begin * all.w_row + part.first;
-    for (const Run& run : segment) {
-      depthwise::Pixels some = all;
-      some.columns = run.taps.size();
-      some.pixels = run.pixels;
-      if (shared_) {
-        some.first = ceil_div(c_.pad_left, c_.dilation_w) - run.q * step_;
-        some.last = ceil_div(c_.W + c_.pad_left, c_.dilation_w) - run.q * step_;
+    for (const std::vector<Run>& segment : segments_)
+      for (const Run& run : segment) {
+        depthwise::Pixels some = all;
+        some.S = run.taps.size();
+        some.pixels = run.pixels;
+        some.first = shared_ ? ceil_div(c_.pad_left, c_.dilation_w) - run.q * step_ : 0;
+        some.last = shared_ ? ceil_div(c_.W + c_.pad_left, c_.dilation_w) - run.q * step_
+                            : std::numeric_limits<int64_t>::max();
+        const int64_t column =
+            run.q * c_.stride_w - (padded_ ? 0 : c_.pad_left) + run.taps.begin * c_.dilation_w;
+        some.x = at.x + at.at + column * at.x_pixel;
+        some.w = io.w + part.first + run.taps.begin * c_.C;
+        some.y = at.y + run.q * at.y_pixel;
+        kernels_.pixels(some);
       }
-      const int64_t column =
-          run.q * c_.stride_w - (padded_ ? 0 : c_.pad_left) + run.taps.begin * c_.dilation_w;
-      some.x = x + column * at.x_pixel;
-      some.w = w + run.taps.begin * c_.C;
-      some.y = at.y + run.q * at.y_pixel;
-      kernels_.pixels(some);
-    }
   }
 
   bool in_place_;  // or from a copy of the input

@@ -43,18 +43,19 @@ struct Rows {
 };
 using RowsKernel = void (*)(const Rows&);
 
-/// Neighbouring pixels of NHWC: tap (r, s) of pixel i is read at x + r * x_row + s * x_column +
-/// i * x_pixel, its weight at w + r * w_row + s * w_column. All taps are inside the image, or, where
-/// `shares` is true of the kernel, those columns c = s + i * x_pixel / x_column that are in
-/// [first, last).
+/// Neighbouring pixels of rows of NHWC: tap (r, s) of row i, pixel j is read at x + i * x_down +
+/// r * x_row + j * x_pixel + s * x_column, its weight at w + r * w_row + s * w_column. Taps are
+/// left out where row top + i * stride + r * dilation is not in [0, H), or, where `shares` is true
+/// of the kernel, column j * x_pixel / x_column + s not in [first, last).
 struct Pixels {
   const float* x;
   const float* w;
   const float* bias;  ///< or null
   float* y;
-  std::int64_t x_row, x_column, x_pixel, w_row, w_column, y_pixel;
-  std::int64_t rows, columns;  ///< of taps
-  std::int64_t pixels, channels;
+  std::int64_t x_down, x_row, x_column, x_pixel, w_row, w_column, y_down, y_pixel;
+  std::int64_t top, stride, dilation, H;
+  std::int64_t R, S;  ///< taps
+  std::int64_t rows, pixels, channels;
   std::int64_t first, last;
   Clamp clamp;
 };

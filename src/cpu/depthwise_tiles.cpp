@@ -42,13 +42,21 @@ HWY_INLINE V Once([[maybe_unused]] D d, V v) {
   return v;
 }
 
-/// Adds `rows` rows of taps to the sums of kCount pixels whose taps are kStep columns apart: each
+/// Where the first of a row's pixels begins: its taps' rows that are in the image, and how many.
+struct PixelRow {
+  const float* x;
+  const float* w;
+  float* y;
+  int64_t taps;
+};
+
+/// Adds a row's taps to the sums of kCount pixels whose taps are kStep columns apart: each
 /// column is read once, and those outside of [first, last) are not if kBorder.
 template <int kCount, int kTaps, int kStep, bool kBorder, class D>
-HWY_INLINE void AddShared(D d, const Pixels& p, const float* x, const float* w, int64_t first,
-                          int64_t last, hn::Vec<D> (&sum)[kCount]) {
+HWY_INLINE void AddShared(D d, const Pixels& p, const float* x, const float* w, int64_t rows,
+                          int64_t first, int64_t last, hn::Vec<D> (&sum)[kCount]) {
   constexpr int kColumns = (kCount - 1) * kStep + kTaps;
-  for (int64_t r = 0; r < p.rows; ++r, x += p.x_row, w += p.w_row) {
+  for (int64_t r = 0; r < rows; ++r, x += p.x_row, w += p.w_row) {
     hn::Vec<D> weights[kTaps];
     HWY_UNROLL(8)
     for (int t = 0; t < kTaps; ++t) weights[t] = hn::LoadU(d, w + t * p.w_column);
@@ -297,7 +305,7 @@ constexpr int kWidth = kCount > 3    ? 1
 /// kWide vectors of channels, from c on, of kCount pixels from q on. kTaps columns that
 /// neighbours share at a distance of kStep, or 0 for any.
 template <int kCount, int kTaps, int kStep, bool kBorder, int kWide, class D>
-HWY_INLINE void PixelTile(D d, const Pixels& p, int64_t q, int64_t c) {
+HWY_INLINE void PixelTile(D d, const Pixels& p, const PixelRow& row, int64_t q, int64_t c) {
   const auto lanes = int64_t(hn::Lanes(d));
   hn::Vec<D> sum[kWide][kCount];
   HWY_UNROLL(4)
@@ -307,17 +315,17 @@ HWY_INLINE void PixelTile(D d, const Pixels& p, int64_t q, int64_t c) {
     for (int i = 0; i < kCount; ++i) sum[v][i] = bias;
   }
   const int64_t step = p.x_pixel;
-  const float* x_row = p.x + q * step + c;
-  const float* w_row = p.w + c;
+  const float* x_row = row.x + q * step + c;
+  const float* w_row = row.w + c;
   if constexpr (kStep > 0) {
-    AddShared<kCount, kTaps, kStep, kBorder>(d, p, x_row, w_row, p.first - q * kStep,
+    AddShared<kCount, kTaps, kStep, kBorder>(d, p, x_row, w_row, row.taps, p.first - q * kStep,
                                              p.last - q * kStep, sum[0]);
   } else {
-    for (int64_t r = 0; r < p.rows; ++r, x_row += p.x_row, w_row += p.w_row) {
+    for (int64_t r = 0; r < row.taps; ++r, x_row += p.x_row, w_row += p.w_row) {
       const float* x = x_row;
       const float* w = w_row;
       HWY_UNROLL(1)
-      for (int64_t s = 0; s < p.columns; ++s, x += p.x_column, w += p.w_column) {
+      for (int64_t s = 0; s < p.S; ++s, x += p.x_column, w += p.w_column) {
         HWY_UNROLL(4)
         for (int v = 0; v < kWide; ++v) {
           const auto weight = hn::LoadU(d, w + v * lanes);
@@ -328,7 +336,7 @@ HWY_INLINE void PixelTile(D d, const Pixels& p, int64_t q, int64_t c) {
       }
     }
   }
-  float* y = p.y + q * p.y_pixel + c;
+  float* y = row.y + q * p.y_pixel + c;
   HWY_UNROLL(8)
   for (int i = 0; i < kCount; ++i, y += p.y_pixel) {
     HWY_UNROLL(4)
@@ -339,35 +347,43 @@ HWY_INLINE void PixelTile(D d, const Pixels& p, int64_t q, int64_t c) {
 /// All channels of kCount pixels: the last vector overlaps the one before it where they do not fill
 /// it. A function of its own: the compiler spills where all sizes share one.
 template <int kCount, int kTaps, int kStep, bool kBorder, class D>
-HWY_NOINLINE void PixelTiles(D d, const Pixels& pixels, int64_t q) {
+HWY_NOINLINE void PixelTiles(D d, const Pixels& pixels, const float* x, const float* w, float* y,
+                             int64_t taps, int64_t q) {
   const Pixels p = pixels;  // what the pointers are written through cannot change it
+  const PixelRow row{x, w, y, taps};
   constexpr int kWide = kStep > 0 ? 1 : kWidth<kCount>;
   const auto lanes = int64_t(hn::Lanes(d));
   int64_t c = 0;
   if constexpr (kWide > 1)
     for (; c + kWide * lanes <= p.channels; c += kWide * lanes)
-      PixelTile<kCount, kTaps, kStep, kBorder, kWide>(d, p, q, c);
+      PixelTile<kCount, kTaps, kStep, kBorder, kWide>(d, p, row, q, c);
   for (; c < p.channels; c += lanes)
-    PixelTile<kCount, kTaps, kStep, kBorder, 1>(d, p, q, std::min(c, p.channels - lanes));
+    PixelTile<kCount, kTaps, kStep, kBorder, 1>(d, p, row, q, std::min(c, p.channels - lanes));
 }
 
 template <int kTaps, int kStep, class D>
 HWY_INLINE void AllTiles(D d, const Pixels& p) {
-  InTiles<kPixels>(p.pixels, [&](auto count, int64_t q) {
-    constexpr int kCount = decltype(count)::value;
-    constexpr int kShared = kCount > 2;  // two share too little to be worth one vector at a time
-    if constexpr (kStep > 0)
-      if (q * kStep < p.first || (q + kCount - 1) * kStep + kTaps > p.last)
-        return PixelTiles<kCount, kTaps, kStep, true>(d, p, q);
-    PixelTiles<kCount, kShared * kTaps, kShared * kStep, false>(d, p, q);
-  });
+  for (int64_t i = 0; i < p.rows; ++i) {
+    const Inside taps(p.top + i * p.stride, p.dilation, p.R, p.H);
+    const float* x = p.x + i * p.x_down + taps.begin * p.x_row;
+    const float* w = p.w + taps.begin * p.w_row;
+    float* y = p.y + i * p.y_down;
+    InTiles<kPixels>(p.pixels, [&](auto count, int64_t q) {
+      constexpr int kCount = decltype(count)::value;
+      constexpr int kShared = kCount > 2;  // two share too little to be worth one vector at a time
+      if constexpr (kStep > 0)
+        if (q * kStep < p.first || (q + kCount - 1) * kStep + kTaps > p.last)
+          return PixelTiles<kCount, kTaps, kStep, true>(d, p, x, w, y, taps.size(), q);
+      PixelTiles<kCount, kShared * kTaps, kShared * kStep, false>(d, p, x, w, y, taps.size(), q);
+    });
+  }
 }
 
 template <class D>
 HWY_INLINE void AllPixels(D d, const Pixels& p) {
   const int64_t step = p.x_pixel % p.x_column == 0 ? p.x_pixel / p.x_column : 0;
-  if (!shares(p.columns, step)) return AllTiles<0, 0>(d, p);
-  if (p.columns == 3) return step == 1 ? AllTiles<3, 1>(d, p) : AllTiles<3, 2>(d, p);
+  if (!shares(p.S, step)) return AllTiles<0, 0>(d, p);
+  if (p.S == 3) return step == 1 ? AllTiles<3, 1>(d, p) : AllTiles<3, 2>(d, p);
   step == 1 ? AllTiles<5, 1>(d, p) : AllTiles<5, 2>(d, p);
 }
 
