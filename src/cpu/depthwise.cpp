@@ -278,8 +278,7 @@ class DepthwiseByChannels final : public Depthwise {
       : Depthwise(context, problem),
         in_place_(c_.layout == Layout::nhwc && !convert_.halves()),
         span_((Q_ - 1) * c_.stride_w + (c_.S - 1) * c_.dilation_w + 1),
-        step_(c_.stride_w % c_.dilation_w == 0 ? c_.stride_w / c_.dilation_w : 0),
-        shared_(depthwise::shares(c_.S, step_)),
+        shared_(c_.stride_w == c_.dilation_w && depthwise::shares(c_.S, 1)),
         padded_(!in_place_ && !shared_ && span_ <= 2 * c_.W),
         width_(padded_ ? span_ : c_.W),
         most_(slot_limit(problem, context.threads())),
@@ -499,8 +498,8 @@ class DepthwiseByChannels final : public Depthwise {
         depthwise::Pixels some = all;
         some.S = run.taps.size();
         some.pixels = run.pixels;
-        some.first = shared_ ? ceil_div(c_.pad_left, c_.dilation_w) - run.q * step_ : 0;
-        some.last = shared_ ? ceil_div(c_.W + c_.pad_left, c_.dilation_w) - run.q * step_
+        some.first = shared_ ? ceil_div(c_.pad_left, c_.dilation_w) - run.q : 0;
+        some.last = shared_ ? ceil_div(c_.W + c_.pad_left, c_.dilation_w) - run.q
                             : std::numeric_limits<int64_t>::max();
         const int64_t column =
             run.q * c_.stride_w - (padded_ ? 0 : c_.pad_left) + run.taps.begin * c_.dilation_w;
@@ -513,8 +512,7 @@ class DepthwiseByChannels final : public Depthwise {
 
   bool in_place_;  // or from a copy of the input
   int64_t span_;   // columns from the first that a row reads to the last
-  int64_t step_;   // columns of taps from pixel to pixel, or 0
-  bool shared_;    // by neighbours
+  bool shared_;    // tiles leave out columns at the borders; strided ones gain nothing by it
   bool padded_;    // the copy has columns of zeros: all outputs of a row are alike
   int64_t width_;  // columns of what is read
   int64_t most_;   // floats of a slot
