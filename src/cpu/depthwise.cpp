@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Depthwise convolution: one input channel a group, so that nothing is shared among output channels
-// and memory decides. NCHW: plane by plane, through a strip (strip.h), vectors along the
-// columns. NHWC: straight from the input, or from a copy of halves in f32, vectors along the
-// channels; taps on the padding are left out.
+// and memory decides. NCHW: plane by plane, vectors along the columns, in place or through a strip
+// (strip.h); or turned to NHWC. NHWC: vectors along the channels, taps on the padding are left out.
+// Halves are read from a copy in f32.
 #include "cpu/depthwise.h"
 
 #include <fmt/format.h>
@@ -337,7 +337,8 @@ class DepthwiseByChannels final : public Depthwise {
     int64_t n, begin, end, first, channels;
   };
 
-  /// Output rows: the input row of the first one's first tap is at x + at, whether it exists or not.
+  /// Output rows: the input row of the first one's first tap is at x + at, whether it exists or
+  /// not.
   struct Place {
     const float* x;
     int64_t at, x_down, x_row, x_pixel;  ///< x_down: from output to output, x_row: from tap to tap
@@ -345,8 +346,8 @@ class DepthwiseByChannels final : public Depthwise {
     int64_t y_pixel;
   };
 
-  /// Neighbours in a row whose taps inside are the same, all but those at the borders, or that share
-  /// what they read.
+  /// Neighbours in a row whose taps inside are the same, all but those at the borders, or that
+  /// share what they read.
   struct Run {
     int64_t q, pixels;
     Inside taps;  ///< those in the image, or all
@@ -406,9 +407,9 @@ class DepthwiseByChannels final : public Depthwise {
     const int64_t pitch = c_.W * c_.C, p = part.begin;
     rows(io, part, p, part.end - p,
          {static_cast<const float*>(io.x),
-          (part.n * c_.H + p * c_.stride_h - c_.pad_top) * pitch + part.first,
-          c_.stride_h * pitch, c_.dilation_h * pitch, c_.C,
-          io.floats(((part.n * P_ + p) * Q_) * c_.C + part.first), c_.C});
+          (part.n * c_.H + p * c_.stride_h - c_.pad_top) * pitch + part.first, c_.stride_h * pitch,
+          c_.dilation_h * pitch, c_.C, io.floats(((part.n * P_ + p) * Q_) * c_.C + part.first),
+          c_.C});
   }
 
   /// A few rows at a time.
@@ -557,7 +558,7 @@ KernelRow depthwise_row(const Context& context) {
   KernelRow row;
   row.name = "depthwise";
   row.summary =
-      "one input channel a group: planes through a strip (NCHW), channels in place (NHWC)";
+      "one input channel a group: vectors of columns (NCHW) or channels (NHWC), mostly in place";
   row.dtypes = {DType::f32, DType::f16, DType::bf16};
   row.layouts = {Layout::nchw, Layout::nhwc};
   row.activations = {Activation::none, Activation::relu, Activation::relu6};

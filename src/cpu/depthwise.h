@@ -35,7 +35,7 @@ struct Rows {
   const float* x;
   std::int64_t H, W;  ///< of x; what lies outside is 0
   std::int64_t top, left;
-  const float* w;  ///< [r][s]
+  const float* w;              ///< [r][s]
   std::int64_t rows, columns;  ///< of outputs
   float bias;
   Clamp clamp;

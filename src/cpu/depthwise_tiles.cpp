@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cpu/depthwise.h"
 #include "cpu/arithmetic.h"
+#include "cpu/depthwise.h"
 #include "cpu/isa.h"  // before Highway
 
 #include <algorithm>
@@ -131,8 +131,7 @@ class AtBorder {
     const auto lanes = int64_t(hn::Lanes(d));
     const hn::RebindToSigned<D> di;
     // Iota(di, at) would pass through memory.
-    const auto column =
-        hn::Add(hn::Iota(di, 0), hn::Set(di, int32_t(std::clamp(at, -lanes, W))));
+    const auto column = hn::Add(hn::Iota(di, 0), hn::Set(di, int32_t(std::clamp(at, -lanes, W))));
     const auto inside =
         hn::AndNot(hn::Lt(column, hn::Zero(di)), hn::Lt(column, hn::Set(di, int32_t(W))));
     mask_ = hn::RebindMask(d, inside);
