@@ -15,6 +15,10 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
+/// Whether a masked load reads no more than it gives; Highway's for one lane reads all the same.
+#undef METALCONV_MASKED_READS
+#define METALCONV_MASKED_READS (!HWY_MEM_OPS_MIGHT_FAULT && HWY_TARGET != HWY_SCALAR)
+
 HWY_BEFORE_NAMESPACE();
 namespace metalconv::cpu::depthwise {
 namespace HWY_NAMESPACE {
@@ -135,7 +139,7 @@ class AtBorder {
     const auto inside =
         hn::AndNot(hn::Lt(column, hn::Zero(di)), hn::Lt(column, hn::Set(di, int32_t(W))));
     mask_ = hn::RebindMask(d, inside);
-#if HWY_MEM_OPS_MIGHT_FAULT
+#if !METALCONV_MASKED_READS
     const int64_t first = std::clamp<int64_t>(at, 0, W - lanes);
     lane_ = hn::IndicesFromVec(
         d, hn::IfThenElseZero(inside, hn::Sub(column, hn::Set(di, int32_t(first)))));
@@ -144,7 +148,7 @@ class AtBorder {
   }
   /// `from`: where column `at` is or would be.
   hn::Vec<D> Load(D d, const float* from) const {
-#if HWY_MEM_OPS_MIGHT_FAULT
+#if !METALCONV_MASKED_READS
     return hn::IfThenElseZero(mask_, hn::TableLookupLanes(hn::LoadU(d, from + shift_), lane_));
 #else
     return hn::MaskedLoad(mask_, d, from);
@@ -153,7 +157,7 @@ class AtBorder {
 
  private:
   hn::Mask<D> mask_;
-#if HWY_MEM_OPS_MIGHT_FAULT
+#if !METALCONV_MASKED_READS
   decltype(hn::IndicesFromVec(D(), hn::Zero(hn::RebindToSigned<D>()))) lane_;
   int64_t shift_;
 #endif
@@ -168,7 +172,7 @@ HWY_INLINE hn::Vec<D> Every([[maybe_unused]] D d, hn::Vec<D> low,
   if constexpr (kStride == 2)
     return kFirst == 0 ? hn::OddEven(hn::DupEven(high), low) : hn::OddEven(high, hn::DupOdd(low));
 #endif
-  return low;
+  return kFirst == 0 ? low : high;
 }
 
 /// Sums of what Every gives, in the order of their columns.
