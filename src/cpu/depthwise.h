@@ -29,13 +29,13 @@ struct Plane {
   float* y;
 };
 
-/// Rows of one output channel of NCHW, at least a vector long: tap (r, s) of row i, column j is
-/// read at x + (i * stride + r) * x_row + taps[s] + j.
+/// Rows of one output channel of NCHW, at least a vector long, from the input where it lies: tap
+/// (r, s) of row i, column j is row top + i * stride + r, column left + j * stride + s.
 struct Rows {
   const float* x;
-  const float* w;  ///< [r][s]
-  const std::int64_t* taps;
-  std::int64_t S, x_row, y_row;
+  std::int64_t H, W;  ///< of x; what lies outside is 0
+  std::int64_t top, left;
+  const float* w;              ///< [r][s]
   std::int64_t rows, columns;  ///< of outputs
   float bias;
   Clamp clamp;
@@ -43,24 +43,33 @@ struct Rows {
 };
 using RowsKernel = void (*)(const Rows&);
 
-/// Neighbouring pixels of NHWC whose taps are all inside the image: tap (r, s) of pixel i is read
-/// at x + r * x_row + s * x_column + i * x_pixel, its weight at w + r * w_row + s * w_column.
+/// Neighbouring pixels of rows of NHWC: tap (r, s) of row i, pixel j is read at x + i * x_down +
+/// r * x_row + j * x_pixel + s * x_column, its weight at w + r * w_row + s * w_column. Taps are
+/// left out where row top + i * stride + r * dilation is not in [0, H), or, where `shares` is true
+/// of the kernel, column j * x_pixel / x_column + s not in [first, last).
 struct Pixels {
   const float* x;
   const float* w;
   const float* bias;  ///< or null
   float* y;
-  std::int64_t x_row, x_column, x_pixel, w_row, w_column, y_pixel;
-  std::int64_t rows, columns;  ///< of taps
-  std::int64_t pixels, channels;
+  std::int64_t x_down, x_row, x_column, x_pixel, w_row, w_column, y_down, y_pixel;
+  std::int64_t top, stride, dilation, H;
+  std::int64_t R, S;  ///< taps
+  std::int64_t rows, pixels, channels;
+  std::int64_t first, last;
   Clamp clamp;
 };
+
+/// Whether neighbouring pixels share what they read: they are `step` of S taps apart.
+constexpr bool shares(std::int64_t S, std::int64_t step) {
+  return (S == 3 || S == 5) && (step == 1 || step == 2);
+}
 
 struct Kernels {
   std::int64_t target;
   int lanes;  ///< floats of a vector
   void (*plane)(const Plane&);
-  /// Of kernels of R rows with this stride, or null.
+  /// Of R x R taps with this stride in both directions, or null.
   RowsKernel (*rows)(std::int64_t R, std::int64_t stride);
   void (*pixels)(const Pixels&);
 };
