@@ -266,6 +266,12 @@ std::vector<ConvProblem> nasty_problems() {
     texts.push_back(fmt::format("1x3x4x19,k{},3x3,p1,bias", k));
   for (int c : {2, 4, 5, 8, 9, 15, 18, 31, 32, 64, 65})
     texts.push_back(fmt::format("1x{0}x5x6,k{0},3x3,p1,g{0},bias", c));
+  // Depthwise rows that are read in place, with borders on every side.
+  for (int r : {3, 5, 7})
+    for (int stride : {1, 2})
+      for (int w : {7, 16, 18, 33, 57})
+        texts.push_back(fmt::format("1x3x11x{0},k6,{1}x{1},s{2},p{3}x{3}x{4}x{4},g3,bias", w, r,
+                                    stride, r / 2, r / 2 + 1));
   std::vector<ConvProblem> problems;
   for (const std::string& text : texts)
     for (const char* order : {"nchw", "nhwc"})
