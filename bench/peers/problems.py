@@ -104,8 +104,12 @@ def parse(name: str, text: str) -> Problem:
 
 
 def with_layout(problem: Problem, layout: str) -> Problem:
-    text = problem.text.replace(problem.layout, layout)
-    return replace(problem, layout=layout, text=text)
+    def renamed(text: str) -> str:
+        return text.replace(problem.layout, layout)
+
+    return replace(
+        problem, layout=layout, name=renamed(problem.name), text=renamed(problem.text)
+    )
 
 
 @dataclass(frozen=True)
