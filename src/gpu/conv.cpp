@@ -228,6 +228,21 @@ Macros conv_macros(const ConvProblem& problem) {
           {"ACTIVATION", std::to_string(int(problem.activation))}};
 }
 
+Macros window_macros(const ConvProblem& problem) {
+  Macros macros;
+  define(macros, {{"KERNEL_H", problem.R},
+                  {"KERNEL_W", problem.S},
+                  {"STRIDE_H", problem.stride_h},
+                  {"STRIDE_W", problem.stride_w},
+                  {"DILATION_H", problem.dilation_h},
+                  {"DILATION_W", problem.dilation_w}});
+  return macros;
+}
+
+void define(Macros& macros, std::initializer_list<std::pair<const char*, int64_t>> numbers) {
+  for (const auto& [name, value] : numbers) macros[name] = std::to_string(value);
+}
+
 PackParams packing(const ConvProblem& problem, int64_t block, int64_t depth, bool taps_first) {
   PackParams packing{};
   packing.groups = int(problem.groups);

@@ -5,9 +5,11 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "core/registry.h"
@@ -88,6 +90,12 @@ KernelKey split_key(const ConvProblem& problem);
 
 /// ELEM, INDEX, NHWC, BIAS and ACTIVATION, which every convolution kernel needs.
 Macros conv_macros(const ConvProblem& problem);
+
+/// KERNEL_H, KERNEL_W, STRIDE_H, STRIDE_W, DILATION_H and DILATION_W.
+Macros window_macros(const ConvProblem& problem);
+
+/// Adds whole numbers, which replace what is there.
+void define(Macros& macros, std::initializer_list<std::pair<const char*, std::int64_t>> numbers);
 
 /// Weights in blocks of `block` output channels. Channels are padded to a multiple of `depth`.
 PackParams packing(const ConvProblem& problem, std::int64_t block, std::int64_t depth,

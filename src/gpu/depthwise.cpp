@@ -101,24 +101,18 @@ Recipe depthwise_recipe(const ConvProblem& p, const Limits& limits) {
   const int64_t unroll = block.work(p) <= kUnrolled ? block.window_h(p) : 1;
   Recipe recipe;
   recipe.key = {"depthwise.metal", "depthwise", conv_macros(p)};
-  const std::pair<const char*, int64_t> macros[] = {{"KERNEL_H", p.R},
-                                                    {"KERNEL_W", p.S},
-                                                    {"STRIDE_H", p.stride_h},
-                                                    {"STRIDE_W", p.stride_w},
-                                                    {"DILATION_H", p.dilation_h},
-                                                    {"DILATION_W", p.dilation_w},
-                                                    {"PAD_LEFT", p.pad_left},
-                                                    {"CHANNELS", p.C},
-                                                    {"MULTIPLIER", p.K / p.C},
-                                                    {"ROWS", block.rows},
-                                                    {"COLUMNS", block.columns},
-                                                    {"VECTOR", block.channels},
-                                                    {"LOAD_COLUMNS", block.load(p)},
-                                                    {"STORE_COLUMNS", block.store(p)},
-                                                    {"UNROLL", unroll},
-                                                    {"SKIP", block.skip},
-                                                    {"THREADS", block.threads}};
-  for (const auto& [name, value] : macros) recipe.key.macros[name] = std::to_string(value);
+  recipe.key.macros.merge(window_macros(p));
+  define(recipe.key.macros, {{"PAD_LEFT", p.pad_left},
+                             {"CHANNELS", p.C},
+                             {"MULTIPLIER", p.K / p.C},
+                             {"ROWS", block.rows},
+                             {"COLUMNS", block.columns},
+                             {"VECTOR", block.channels},
+                             {"LOAD_COLUMNS", block.load(p)},
+                             {"STORE_COLUMNS", block.store(p)},
+                             {"UNROLL", unroll},
+                             {"SKIP", block.skip},
+                             {"THREADS", block.threads}});
   recipe.shape = {spread(ceil_div(block.count(p), block.threads)), {std::uint32_t(block.threads)}};
   // One block of all channels, or one a channel. To the packing they are outputs of one channel.
   ConvProblem one = p;
@@ -137,7 +131,7 @@ ConvKernel depthwise_kernel() {
   kernel.summary = "one input channel a group: a thread makes a block of a plane, or of four";
   kernel.supports = depthwise_refusal;
   kernel.cost = [](const ConvProblem& p, const Limits& l) {
-    return estimated_seconds(p, 0.3, l.rates);
+    return estimated_seconds(p, 0.7, l.rates);
   };
   kernel.recipe = depthwise_recipe;
   return kernel;

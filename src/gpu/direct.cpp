@@ -151,19 +151,13 @@ Recipe direct_recipe(const ConvProblem& p, const Limits& limits) {
   const std::string file = t.window ? "direct" : "direct_rows";
   Recipe recipe;
   recipe.key = {file + ".metal", file, conv_macros(p)};
-  const std::pair<const char*, int64_t> macros[] = {{"KERNEL_H", p.R},
-                                                    {"KERNEL_W", p.S},
-                                                    {"STRIDE_H", p.stride_h},
-                                                    {"STRIDE_W", p.stride_w},
-                                                    {"DILATION_H", p.dilation_h},
-                                                    {"DILATION_W", p.dilation_w},
-                                                    {"CHANNELS", t.channels},
-                                                    {"ROWS", t.rows},
-                                                    {"QUADS", t.quads},
-                                                    {"LANES_K", t.lanes_k},
-                                                    {"LANES_X", t.lanes_x},
-                                                    {"LANES_Y", t.lanes_y}};
-  for (const auto& [name, value] : macros) recipe.key.macros[name] = std::to_string(value);
+  recipe.key.macros.merge(window_macros(p));
+  define(recipe.key.macros, {{"CHANNELS", t.channels},
+                             {"ROWS", t.rows},
+                             {"QUADS", t.quads},
+                             {"LANES_K", t.lanes_k},
+                             {"LANES_X", t.lanes_x},
+                             {"LANES_Y", t.lanes_y}});
   recipe.shape = {spread(threadgroups(p, t)), {std::uint32_t(t.threads())}};
   recipe.packing = packing(p, 4 * t.quads, t.channels, false);
   recipe.detail = fmt::format("{}, tile of {} channels x {} x {} pixels, a thread {} x {} pixels",

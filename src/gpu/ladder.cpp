@@ -52,10 +52,8 @@ Recipe recipe(const Rung& rung, const ConvProblem& p) {
   const std::string name = fmt::format("ladder{}", rung.number);
   Recipe recipe;
   recipe.key = {name + ".metal", name, conv_macros(p)};
-  recipe.key.macros.merge(Macros{{"CHANNELS", std::to_string(p.C)},
-                                 {"KERNEL_H", std::to_string(p.R)},
-                                 {"KERNEL_W", std::to_string(p.S)},
-                                 {"THREADS", std::to_string(kThreads)}});
+  define(recipe.key.macros,
+         {{"CHANNELS", p.C}, {"KERNEL_H", p.R}, {"KERNEL_W", p.S}, {"THREADS", kThreads}});
   const int64_t threads = p.N * ceil_div(p.P(), rung.rows) * ceil_div(p.Q(), rung.pixels);
   recipe.shape = {spread(ceil_div(threads, kThreads)), {kThreads}};
   recipe.packing = packing(p, rung.block, 1, false);

@@ -88,10 +88,12 @@ Recipe tiled_recipe(const ConvProblem& p, const Limits& limits, const TiledKerne
   const Tile t = choose(p, limits, kernel);
   Recipe recipe;
   recipe.key = kernel.key;
-  const std::pair<const char*, int64_t> macros[] = {
-      {"TILE_K", t.channels}, {"TILE_PIXELS", t.pixels}, {"DEPTH", t.depth},
-      {"FLAT", t.flat},       {"SPLIT", t.splits > 1},   {"PAD", kernel.pad}};
-  for (const auto& [name, value] : macros) recipe.key.macros[name] = std::to_string(value);
+  define(recipe.key.macros, {{"TILE_K", t.channels},
+                             {"TILE_PIXELS", t.pixels},
+                             {"DEPTH", t.depth},
+                             {"FLAT", t.flat},
+                             {"SPLIT", t.splits > 1},
+                             {"PAD", kernel.pad}});
   if (t.splits > 1) {
     recipe.key.macros["OUT_ELEM"] = "float";
     recipe.key.macros["BIAS"] = recipe.key.macros["ACTIVATION"] = "0";

@@ -90,10 +90,12 @@ Recipe common_recipe(const ConvProblem& p, const Tiling& t, int64_t parts) {
   recipe.splits = parts;
   const std::string name = fmt::format("winograd_f{}", t.side);
   recipe.key = {name + ".metal", name, conv_macros(p)};
-  const std::pair<const char*, int64_t> macros[] = {
-      {"SIDE", t.side},     {"TILE_K", t.channels},        {"TILES", t.tiles},
-      {"SPLIT", parts > 1}, {"DILATED", p.dilation_w > 1}, {"TERMS", 3}};
-  for (const auto& [macro, value] : macros) recipe.key.macros[macro] = std::to_string(value);
+  define(recipe.key.macros, {{"SIDE", t.side},
+                             {"TILE_K", t.channels},
+                             {"TILES", t.tiles},
+                             {"SPLIT", parts > 1},
+                             {"DILATED", p.dilation_w > 1},
+                             {"TERMS", 3}});
   if (parts > 1) recipe.key.macros["BIAS"] = recipe.key.macros["ACTIVATION"] = "0";
   recipe.shape = {spread(threadgroups(p, t) * parts), {kThreads}};
   recipe.packing = packing(p, t.channels, kDepth, true);

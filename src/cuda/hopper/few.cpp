@@ -75,18 +75,17 @@ std::string few_refusal(const ConvProblem& p) {
 Recipe few_recipe(const ConvProblem& p, std::uint32_t multiprocessors) {
   const Sizes sizes(p);
   Recipe recipe;
-  const std::pair<const char*, int64_t> macros[] = {{"KIND", int64_t(kind_of(p))},
-                                                    {"IN_CHANNELS", p.C},
-                                                    {"KERNEL_H", p.R},
-                                                    {"KERNEL_W", p.S},
-                                                    {"STRIDE_H", sizes.stride_h},
-                                                    {"STRIDE_W", sizes.stride_w},
-                                                    {"DILATION_H", p.R == 1 ? 1 : p.dilation_h},
-                                                    {"COLUMNS", sizes.columns},
-                                                    {"ROW_TILES", sizes.row_tiles},
-                                                    {"WARPS", kWarps},
-                                                    {"BLOCKS", sizes.blocks}};
-  for (const auto& [name, value] : macros) recipe.macros[name] = std::to_string(value);
+  gpu::define(recipe.macros, {{"KIND", int64_t(kind_of(p))},
+                              {"IN_CHANNELS", p.C},
+                              {"KERNEL_H", p.R},
+                              {"KERNEL_W", p.S},
+                              {"STRIDE_H", sizes.stride_h},
+                              {"STRIDE_W", sizes.stride_w},
+                              {"DILATION_H", p.R == 1 ? 1 : p.dilation_h},
+                              {"COLUMNS", sizes.columns},
+                              {"ROW_TILES", sizes.row_tiles},
+                              {"WARPS", kWarps},
+                              {"BLOCKS", sizes.blocks}});
   recipe.files = {"few.cu"};
   HopperParams& params = recipe.params;
   params = sizes_of(p);
