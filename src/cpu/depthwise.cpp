@@ -526,14 +526,16 @@ class DepthwiseByChannels final : public Depthwise {
   std::vector<std::vector<Run>> segments_;  // of an output row
 };
 
-/// NCHW whose rows are short, or read every second column; there rows pay where 7 of 8 lanes are
-/// used: 20 columns of 5x5 took 1.3 of the time on AVX-512, 16 and 28 columns 0.66 and 0.77.
+/// NCHW whose rows are short, or read every second column by 5x5 taps; there rows pay where 7 of 8
+/// lanes are used: 20 columns took 1.3 of the time on AVX-512, 16 and 28 columns 0.66 and 0.77. By
+/// 3x3 taps 17 to 49 columns took 0.5 to 0.8.
 bool by_channels(const Context& context, const ConvProblem& p) {
   if (p.layout == Layout::nhwc) return true;
   const int64_t lanes = depthwise::kernels_of(context.isa()).lanes;
   if (p.K_per_group() > 1 || p.C < lanes) return false;
   if (p.Q() < lanes || p.stride_w == 1) return p.Q() < lanes;
-  return !DepthwiseByRows::takes(context, p) || 8 * p.Q() < 7 * round_up(p.Q(), lanes);
+  return !DepthwiseByRows::takes(context, p) ||
+         (p.R > 3 && 8 * p.Q() < 7 * round_up(p.Q(), lanes));
 }
 
 /// Fitted on Zen 4 and Zen 3: 32 x 112 x 112 3x3, 144 x 56 x 56 3x3 with stride 2 and
