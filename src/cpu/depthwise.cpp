@@ -526,28 +526,34 @@ class DepthwiseByChannels final : public Depthwise {
   std::vector<std::vector<Run>> segments_;  // of an output row
 };
 
-/// NCHW whose rows are short, or read every second column; there rows pay where 7 of 8 lanes are
-/// used: 20 columns of 5x5 took 1.3 of the time on AVX-512, 16 and 28 columns 0.66 and 0.77.
+/// NCHW whose rows are short, or read every second column by 5x5 taps; there rows pay where 7 of 8
+/// lanes are used: 20 columns took 1.3 of the time on AVX-512, 16 and 28 columns 0.66 and 0.77. By
+/// 3x3 taps 17 to 49 columns took 0.5 to 0.8.
 bool by_channels(const Context& context, const ConvProblem& p) {
   if (p.layout == Layout::nhwc) return true;
   const int64_t lanes = depthwise::kernels_of(context.isa()).lanes;
   if (p.K_per_group() > 1 || p.C < lanes) return false;
   if (p.Q() < lanes || p.stride_w == 1) return p.Q() < lanes;
-  return !DepthwiseByRows::takes(context, p) || 8 * p.Q() < 7 * round_up(p.Q(), lanes);
+  return !DepthwiseByRows::takes(context, p) || (p.R > 3 && 8 * p.Q() < 7 * round_up(p.Q(), lanes));
 }
 
-/// Fitted on Zen 4 and Zen 3: 32 x 112 x 112 3x3, 144 x 56 x 56 3x3 with stride 2 and
-/// 960 x 7 x 7 5x5 within a third.
+/// Fitted on Zen 4 with AVX-512, 3x3 to 7x7 with strides of 1 and 2 of 32 to 960 channels: rows and
+/// NHWC within a quarter, what is turned to channels 0.9 to 1.6 of the time.
 double seconds(const Context& context, const ConvProblem& p) {
   const int64_t lanes = depthwise::kernels_of(context.isa()).lanes;
-  const double taps = double(p.R * p.S);
+  const double taps = double(p.R * p.S), inputs = double(p.N * p.C * p.H * p.W);
+  const double outputs = double(p.N * p.P() * p.Q());  // of a channel
   double cycles = 0;
-  if (p.layout == Layout::nhwc) {
-    cycles = double(p.N * p.P() * p.Q() * ceil_div(p.C, lanes)) * (1.7 * taps + 3);
+  if (by_channels(context, p)) {
+    cycles = outputs * double(ceil_div(p.C, lanes)) * (taps + 3) + 0.2 * inputs;
+    if (p.layout == Layout::nchw) cycles += 0.8 * (inputs + outputs * double(p.C));  // turned
   } else {
-    const double copied = double(p.N * p.C) * (25.0 * double(p.H) +  // the rows of the strips
-                                               (p.stride_w > 1 ? 1.0 : 0.2) * double(p.H * p.W));
-    cycles = double(p.N * p.K * p.P() * ceil_div(p.Q(), lanes)) * (2 * taps + 3) + copied;
+    const double vectors = double(p.N * p.K * p.P() * ceil_div(p.Q(), lanes));
+    if (DepthwiseByRows::takes(context, p))
+      cycles = vectors * (taps + 3) + 0.2 * inputs;
+    else
+      cycles = vectors * (2 * taps + 3) + 25.0 * double(p.N * p.C * p.H) +  // rows of strips
+               (p.stride_w > 1 ? 1.0 : 0.2) * inputs;
   }
   return 2e-6 + cycles / (3.65e9 * context.threads());
 }

@@ -28,6 +28,8 @@ using std::int64_t;
 // Enough independent sums to hide the latency of a multiply-add, few enough for 16 registers.
 constexpr int kVectors = 6, kRows = 8, kPixels = 8;
 
+constexpr float kOutside = 0;  // what borders hold
+
 /// By comparison, so that NaN stays: Max and Min may drop it.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Activate(D d, V v, const Clamp& clamp) {
@@ -175,14 +177,15 @@ HWY_INLINE hn::Vec<D> Every([[maybe_unused]] D d, hn::Vec<D> low,
   return kFirst == 0 ? low : high;
 }
 
-/// Sums of what Every gives, in the order of their columns.
-template <int kStride, class D>
+/// Sums of what Every gives, in the order of their columns, the last kTurn of them first.
+template <int kStride, int kTurn = 0, class D>
 HWY_INLINE hn::Vec<D> InOrder([[maybe_unused]] D d, hn::Vec<D> sum) {
 #if HWY_TARGET != HWY_SCALAR
   if constexpr (kStride == 2) {
     const hn::RebindToSigned<D> di;
     const auto lanes = int32_t(hn::Lanes(d));
-    const auto lane = hn::Iota(di, 0), twice = hn::Add(lane, lane);
+    const auto lane = hn::And(hn::Iota(di, lanes - kTurn), hn::Set(di, lanes - 1));
+    const auto twice = hn::Add(lane, lane);
     const auto from = hn::IfThenElse(hn::Lt(lane, hn::Set(di, lanes / 2)), twice,
                                      hn::Sub(twice, hn::Set(di, lanes - 1)));
     return hn::TableLookupLanes(sum, hn::IndicesFromVec(d, from));
@@ -270,19 +273,114 @@ HWY_NOINLINE void RowsTile(const Rows& rows, int64_t row, int64_t begin, int64_t
   }
 }
 
+/// As AddColumns, all columns of 3x3 taps with a stride of 2, each read once. The first of a tap's
+/// three columns is the last of the output before it: its products have sums of their own,
+/// `before`, where the last lane is free for *first, the column before x.
+template <int kCount, class D, class Load>
+HWY_INLINE void AddPairs(D d, const Rows& p, const float* x, const float* first, const float* w,
+                         int64_t taps, Load load, hn::Vec<D> (&sum)[kCount],
+                         hn::Vec<D> (&before)[kCount]) {
+  const int64_t x_row = p.W, first_row = first == &kOutside ? 0 : x_row;
+  const auto last = hn::Not(hn::FirstN(d, hn::Lanes(d) - 1));
+  const auto next_row = [&](auto add) METALCONV_INLINED {
+    const auto low = load(x, 0), high = load(x, 1);
+    const auto odd = Once(d, Every<2, 1>(d, low, high));
+    add(Once(d, hn::IfThenElse(last, hn::Set(d, *first), odd)), Once(d, Every<2, 0>(d, low, high)),
+        odd);
+    x += x_row;
+    first += first_row;
+  };
+  if constexpr (kCount == 1) {
+    HWY_UNROLL(1)
+    for (int64_t r = 0; r < taps; ++r, w += 3)
+      next_row([&](auto v0, auto v1, auto v2) METALCONV_INLINED {
+        before[0] = hn::MulAdd(v0, hn::Set(d, w[0]), before[0]);
+        sum[0] = hn::MulAdd(v1, hn::Set(d, w[1]), sum[0]);
+        sum[0] = hn::MulAdd(v2, hn::Set(d, w[2]), sum[0]);
+      });
+  } else {
+    hn::Vec<D> weights[9];
+    HWY_UNROLL(9)
+    for (int t = 0; t < 9; ++t) weights[t] = hn::Set(d, w[t]);
+    HWY_UNROLL(24)
+    for (int at = 0; at < 2 * kCount + 1; ++at)
+      next_row([&](auto v0, auto v1, auto v2) METALCONV_INLINED {
+        HWY_UNROLL(2)
+        for (int r = at % 2; r < 3; r += 2) {
+          const int i = (at - r) / 2;
+          if (r > at || i >= kCount) continue;
+          before[i] = hn::MulAdd(v0, weights[3 * r], before[i]);
+          sum[i] = hn::MulAdd(v1, weights[3 * r + 1], sum[i]);
+          sum[i] = hn::MulAdd(v2, weights[3 * r + 2], sum[i]);
+        }
+      });
+  }
+}
+
+/// As RowsTile, of 3x3 taps with a stride of 2: a half of its loads and, with a padding of 1, from
+/// where rows begin: 0.7 of the time.
+template <int kCount>
+HWY_NOINLINE void PairsTile(const Rows& rows, int64_t row, int64_t begin, int64_t end) {
+  const Rows p = rows;
+  const hn::ScalableTag<float> d;
+  const auto lanes = int64_t(hn::Lanes(d));
+  const float* x_row = p.x + (p.top + row * 2 + begin) * p.W;
+  const float* w = p.w + begin * 3;
+  for (int64_t q = 0; q < p.columns; q += lanes) {
+    const int64_t column = std::min(q, p.columns - lanes);
+    hn::Vec<decltype(d)> sum[kCount], before[kCount];
+    HWY_UNROLL(8)
+    for (int i = 0; i < kCount; ++i) {
+      sum[i] = hn::Set(d, p.bias);
+      before[i] = hn::Zero(d);
+    }
+    const int64_t at = p.left + column * 2 + 1;
+    const float* x = x_row + at;
+    const float* first = at > 0 && at <= p.W ? x - 1 : &kOutside;
+    if (at >= 0 && at + 2 * lanes <= p.W) {
+      AddPairs(
+          d, p, x, first, w, end - begin,
+          [=](const float* from, int i)
+              METALCONV_INLINED { return hn::LoadU(d, from + i * lanes); },
+          sum, before);
+    } else {
+      const AtBorder<decltype(d)> low(d, at, p.W), high(d, at + lanes, p.W);
+      AddPairs(
+          d, p, x, first, w, end - begin,
+          [=](const float* from, int i)
+              METALCONV_INLINED { return i == 0 ? low.Load(d, from) : high.Load(d, from + lanes); },
+          sum, before);
+    }
+    float* y = p.y + row * p.columns + column;
+    HWY_UNROLL(8)
+    for (int i = 0; i < kCount; ++i, y += p.columns) {
+      const auto all = hn::Add(InOrder<2, 0>(d, sum[i]), InOrder<2, 1>(d, before[i]));
+      hn::StoreU(Activate(d, all, p.clamp), d, y);
+    }
+  }
+}
+
+template <int kCount, int kR, int kStride>
+HWY_INLINE void RowsOf(const Rows& rows, int64_t row, int64_t begin, int64_t end) {
+  if constexpr (kR == 3 && kStride == 2)
+    PairsTile<kCount>(rows, row, begin, end);
+  else
+    RowsTile<kCount, kR, kStride>(rows, row, begin, end);
+}
+
 /// Those at the borders, where rows of taps are missing, one by one.
 template <int kR, int kStride>
 void AllRows(const Rows& rows) {
   const auto alone = [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const Inside taps(rows.top + row * kStride, 1, kR, rows.H);
-      RowsTile<1, kR, kStride>(rows, row, taps.begin, taps.end);
+      RowsOf<1, kR, kStride>(rows, row, taps.begin, taps.end);
     }
   };
   const Inside whole(rows.top, kStride, rows.rows, rows.H - kR + 1);
   alone(0, whole.begin);
   InTiles<kRows>(whole.size(), [&](auto count, int64_t row) {
-    RowsTile<decltype(count)::value, kR, kStride>(rows, whole.begin + row, 0, kR);
+    RowsOf<decltype(count)::value, kR, kStride>(rows, whole.begin + row, 0, kR);
   });
   alone(whole.end, rows.rows);
 }
