@@ -103,8 +103,10 @@ class DepthwiseByRows final : public Depthwise {
  private:
   static depthwise::RowsKernel kernel_of(const Context& context, const ConvProblem& p) {
     const auto& kernels = depthwise::kernels_of(context.isa());
+    constexpr int64_t kWidest = int64_t(1) << 30;  // masks of borders count columns in 32 bits
     const bool fits = p.R == p.S && p.stride_h == p.stride_w && p.dilation_h == 1 &&
-                      p.dilation_w == 1 && p.Q() >= kernels.lanes && p.W >= kernels.lanes;
+                      p.dilation_w == 1 && p.Q() >= kernels.lanes && p.W >= kernels.lanes &&
+                      p.W <= kWidest;
     return fits ? kernels.rows(p.R, p.stride_h) : nullptr;
   }
   int64_t rows_read(int64_t rows) const { return (rows - 1) * c_.stride_h + c_.R; }
