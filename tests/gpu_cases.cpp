@@ -97,6 +97,9 @@ constexpr const char* kProblems[] = {
     "1x1x9x9,k3,3x3,p1,nhwc",
     // nothing to do, a single output, strides and dilations that do not matter
     "0x3x8x8,k4,3x3,p1",
+    "1x3x8x8,k4,3x3,s6",
+    "1x8x9x8,k40,3x3,s9x2,nhwc",
+    "1x4x8x8,k4,3x3,s100,g4",
     "1x3x5x5,k3,5x5",
     "1x7x1x1,k70,1x1,s1000000,d1000000",
 };

@@ -55,13 +55,19 @@ std::string axis_refusal(const char* name, int64_t padded, int64_t outputs, int6
                      name, padded);
 }
 
-/// The same convolution, with 1 for each stride and dilation that makes no difference: fewer
-/// kernels to compile, and no numbers beyond 31 bits.
+/// The same convolution, with the least stride that still gives one output where there is one, and
+/// 1 for each dilation that makes no difference: fewer kernels to compile, and no numbers beyond 31
+/// bits.
 ConvProblem simplified(ConvProblem p) {
-  if (p.P() == 1) p.stride_h = 1;
-  if (p.Q() == 1) p.stride_w = 1;
   if (p.R == 1) p.dilation_h = 1;
   if (p.S == 1) p.dilation_w = 1;
+  const auto least = [](int64_t padded, int64_t taps, int64_t dilation) {
+    return padded - (taps - 1) * dilation;
+  };
+  if (p.P() == 1)
+    p.stride_h = std::min(p.stride_h, least(p.H + p.pad_top + p.pad_bottom, p.R, p.dilation_h));
+  if (p.Q() == 1)
+    p.stride_w = std::min(p.stride_w, least(p.W + p.pad_left + p.pad_right, p.S, p.dilation_w));
   return p;
 }
 
