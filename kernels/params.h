@@ -32,6 +32,11 @@ struct TurnParams {
   int matrices, rows, columns;
 };
 
+// Winograd's tiles of one pass, `tiles` from `first` on.
+struct TileParams {
+  int first, tiles;
+};
+
 struct RoofParams {
   float value;
   int rounds;  // of roof_fma

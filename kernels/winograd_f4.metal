@@ -52,13 +52,6 @@ static inline Share share_of(int simd) {
   return share;
 }
 
-// In place.
-static inline void transform(thread float (&window)[SPAN][SPAN]) {
-  transform_down(window);
-#pragma unroll
-  for (int i = 0; i < SPAN; ++i) transform_input(window[i]);
-}
-
 static inline void stage(threadgroup float* to, thread const float (&window)[SPAN][SPAN]) {
 #pragma unroll
   for (int i = 0; i < PRODUCTS; ++i) to[i * PLANE] = window[i / SPAN][i % SPAN];

@@ -2,7 +2,8 @@
 // Weights into the factors of F(SIDE x SIDE, 3x3): blocks of output channels, each [8 input
 // channels][factor][8 output channels][output channel of these][input channel of those], with zeros
 // for channels that do not exist. A thread makes the factors of one pair of channels.
-// Macros: SIDE, 2 or 4; ELEM; INDEX; THREADS.
+// MATRICES 1: weights as they are, K, C/groups, once for each factor; the others follow the first.
+// Macros: SIDE, 2 or 4; MATRICES; ELEM; INDEX; THREADS.
 #include <metal_stdlib>
 using namespace metal;
 #include "params.h"
@@ -45,20 +46,28 @@ void winograd_pack(device const ELEM* w [[buffer(0)]],
   const int c = int(slab % (p.padded_channels / DEPTH)) * DEPTH + int(i % DEPTH);
   float taps[3][3], half_way[3][FACTORS];
   const bool exists = k < p.K && c < p.C;
-  const INDEX from = exists ? ((INDEX(block / blocks) * p.K + k) * p.C + c) * 9 : 0;
+  const INDEX pair = exists ? (INDEX(block / blocks) * p.K + k) * p.C + c : 0;
+  const INDEX from = pair * 9;
 #pragma unroll
   for (int e = 0; e < 9; ++e) taps[e / 3][e % 3] = exists ? float(w[from + e]) : 0.0f;
 #pragma unroll
   for (int r = 0; r < 3; ++r) transform_taps(taps[r][0], taps[r][1], taps[r][2], half_way[r]);
+#if MATRICES
+  if (!exists) return;
+  device float* to = packed + pair;
+  const INDEX step = INDEX(p.groups) * p.K * p.C;  // from a factor to the next
+#else
   device float* to = packed + (slab * (FACTORS * FACTORS * DEPTH) * p.block + in_block * DEPTH +
                                int(i % DEPTH));
+  const int step = DEPTH * p.block;
+#endif
 #pragma unroll
   for (int j = 0; j < FACTORS; ++j) {
     float factors[FACTORS];
     transform_taps(half_way[0][j], half_way[1][j], half_way[2][j], factors);
 #pragma unroll
     for (int f = 0; f < FACTORS; ++f) {
-      to[(f * FACTORS + j) * (DEPTH * p.block)] = factors[f] * fraction(f) * fraction(j);
+      to[(f * FACTORS + j) * step] = factors[f] * fraction(f) * fraction(j);
     }
   }
 }

@@ -14,6 +14,7 @@
 #include "conv_cases.h"
 #include "gpu/roofs.h"
 #include "gpu/turned.h"
+#include "gpu/winograd_nonfused.h"
 #include "metalconv/error.h"
 
 namespace metalconv::test {
@@ -171,6 +172,7 @@ std::vector<gpu::KernelKey> kernel_keys(const std::vector<ConvProblem>& problems
   for (const ConvProblem& problem : problems) {
     keys.insert(gpu::pack_key(problem));
     keys.insert(gpu::turn_key(problem));
+    for (const gpu::KernelKey& key : gpu::winograd_nonfused_keys(problem)) keys.insert(key);
     for (const std::uint32_t units : kComputeUnits) {
       const gpu::Limits device = limits(units);
       double least = HUGE_VAL;  // of those that the planner may choose there, or tuning near it

@@ -77,18 +77,6 @@ int alignment(const Memory& memory, std::size_t size) {
   return address % (4 * size) == 0 ? 4 : address % (2 * size) == 0 ? 2 : 1;
 }
 
-ConvParams conv_params(const ConvProblem& p) {
-  ConvParams params{};
-  params.N = int(p.N), params.C = int(p.C), params.H = int(p.H), params.W = int(p.W);
-  params.K = int(p.K), params.P = int(p.P()), params.Q = int(p.Q());
-  params.R = int(p.R), params.S = int(p.S);
-  params.groups = int(p.groups);
-  params.stride_h = int(p.stride_h), params.stride_w = int(p.stride_w);
-  params.pad_top = int(p.pad_top), params.pad_left = int(p.pad_left);
-  params.dilation_h = int(p.dilation_h), params.dilation_w = int(p.dilation_w);
-  return params;
-}
-
 class GpuConv final : public PreparedConv {
  public:
   GpuConv(const ConvProblem& problem, Recipe recipe, Runtime& runtime, KernelCache& cache)
@@ -210,6 +198,18 @@ std::string size_refusal(const ConvProblem& given, const Limits& limits) {
     reason = fmt::format("the output has {} elements, more than a grid has threadgroups",
                          p.y_elements());
   return reason;
+}
+
+ConvParams conv_params(const ConvProblem& p) {
+  ConvParams params{};
+  params.N = int(p.N), params.C = int(p.C), params.H = int(p.H), params.W = int(p.W);
+  params.K = int(p.K), params.P = int(p.P()), params.Q = int(p.Q());
+  params.R = int(p.R), params.S = int(p.S);
+  params.groups = int(p.groups);
+  params.stride_h = int(p.stride_h), params.stride_w = int(p.stride_w);
+  params.pad_top = int(p.pad_top), params.pad_left = int(p.pad_left);
+  params.dilation_h = int(p.dilation_h), params.dilation_w = int(p.dilation_w);
+  return params;
 }
 
 KernelKey pack_key(const ConvProblem& problem, const char* kernel) {

@@ -88,6 +88,9 @@ KernelKey split_key(const ConvProblem& problem);
 
 // ---- for the rows ----
 
+/// What a kernel is told of the problem, without the alignments and splits.
+ConvParams conv_params(const ConvProblem& problem);
+
 /// ELEM, INDEX, NHWC, BIAS and ACTIVATION, which every convolution kernel needs.
 Macros conv_macros(const ConvProblem& problem);
 

@@ -4,6 +4,7 @@
 #include "gpu/roofs.h"
 #include "gpu/rows.h"
 #include "gpu/turned.h"
+#include "gpu/winograd_nonfused.h"
 
 namespace metalconv::gpu {
 namespace {
@@ -20,6 +21,7 @@ class GpuDevice final : public Device {
     for (const ConvKernel& kernel : conv_kernels())
       registry_.add(make_row(kernel, *runtime_, cache_));
     for (KernelRow& row : parts.own) registry_.add(with_nchw(std::move(row), *runtime_, cache_));
+    registry_.add(winograd_nonfused_row(registry_, *runtime_, cache_));
     for (KernelRow& row : parts.vendor) registry_.add(std::move(row));
   }
 

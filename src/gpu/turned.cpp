@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "gpu/scratch.h"
+
 namespace metalconv::gpu {
 namespace {
 
@@ -10,15 +12,10 @@ using std::int64_t;
 
 constexpr int64_t kTile = 64;
 constexpr std::uint32_t kThreads = 256;
-constexpr std::size_t kAlignment = 256;  // of the tensors in a workspace
 
 ConvProblem in_nhwc(ConvProblem problem) {
   problem.layout = Layout::nhwc;
   return problem;
-}
-
-std::size_t rounded(std::size_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
 class Turned final : public PreparedConv {
@@ -32,21 +29,16 @@ class Turned final : public PreparedConv {
 
   std::size_t packed_bytes() const override { return inner_->packed_bytes(); }
   std::size_t workspace_bytes() const override {
-    return rounded(x_bytes()) + rounded(y_bytes()) + inner_->workspace_bytes();
+    return Scratch::rounded(x_bytes()) + Scratch::rounded(y_bytes()) + inner_->workspace_bytes();
   }
   void pack(Queue& queue, const TensorView& w, Memory packed) const override {
     inner_->pack(queue, w, packed);
   }
   void execute(Queue& queue, const TensorView& x, Memory packed, const TensorView& bias,
                const TensorView& y, Memory workspace) const override {
-    std::size_t taken = 0;
-    const auto take = [&](std::size_t bytes) {
-      const Memory part{workspace.handle, workspace.offset + taken, bytes};
-      taken += rounded(bytes);
-      return part;
-    };
-    const Memory x_pixels = take(x_bytes()), y_pixels = take(y_bytes());
-    const Memory rest = take(inner_->workspace_bytes());
+    Scratch scratch(workspace);
+    const Memory x_pixels = scratch.take(x_bytes()), y_pixels = scratch.take(y_bytes());
+    const Memory rest = scratch.take(inner_->workspace_bytes());
     const int N = int(nhwc_.N);
     turn(queue, x.memory, x_pixels, {N, int(nhwc_.C), int(nhwc_.H * nhwc_.W)});
     inner_->execute(queue, x_view(nhwc_, x_pixels), packed, bias, y_view(nhwc_, y_pixels), rest);

@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "gpu/rows.h"
+#include "gpu/winograd.h"
 
 namespace metalconv::gpu {
 namespace {
@@ -30,12 +31,8 @@ int64_t tiles_of(int64_t side, int64_t outputs, int64_t dilation) {
   const int64_t step = std::min(outputs, dilation);
   return step > 0 ? step * ceil_div(outputs, side * step) : 0;
 }
-int64_t tiles(const ConvProblem& p, int64_t side) {
-  return p.N * tiles_of(side, p.P(), p.dilation_h) * tiles_of(side, p.Q(), p.dilation_w);
-}
-
 int64_t threadgroups(const ConvProblem& p, const Tiling& t) {
-  return ceil_div(tiles(p, t.side), t.tiles) * ceil_div(p.K_per_group(), t.channels) * p.groups;
+  return ceil_div(winograd_tiles(p, t.side), t.tiles) * ceil_div(p.K_per_group(), t.channels) * p.groups;
 }
 int64_t slabs(const ConvProblem& p) { return ceil_div(p.C_per_group(), kDepth); }
 
@@ -69,21 +66,6 @@ Parts parts_of(const ConvProblem& p, const Tiling& t, const Cycles& of, const Li
   return best;
 }
 
-std::string refusal(const ConvProblem& p) {
-  if (p.dtype != DType::f32 || p.precision != Precision::ieee)
-    return "the kernel is for f32 in ieee precision";
-  if (p.R != 3 || p.S != 3) return fmt::format("the kernel is {}x{}, must be 3x3", p.R, p.S);
-  if (p.stride_h != 1 || p.stride_w != 1)
-    return fmt::format("the strides are {}x{}, must be 1", p.stride_h, p.stride_w);
-  if (p.C_per_group() < kFewestChannels)
-    return fmt::format("C/groups is {}, must be at least {}", p.C_per_group(), kFewestChannels);
-  if (std::max(p.pad_top, p.pad_bottom) > p.dilation_h ||
-      std::max(p.pad_left, p.pad_right) > p.dilation_w)
-    return "the padding is larger than the dilation: outputs of a few taps would not keep the "
-           "error bound";
-  return {};
-}
-
 /// Of the two kernels alike.
 Recipe common_recipe(const ConvProblem& p, const Tiling& t, int64_t parts) {
   Recipe recipe;
@@ -101,7 +83,7 @@ Recipe common_recipe(const ConvProblem& p, const Tiling& t, int64_t parts) {
   recipe.packing = packing(p, t.channels, kDepth, true);
   recipe.packing.taps = int(t.products());
   recipe.pack = pack_key(p, "winograd_pack");
-  recipe.pack.macros["SIDE"] = std::to_string(t.side);
+  define(recipe.pack.macros, {{"SIDE", t.side}, {"MATRICES", 0}});
   recipe.pack_run = t.products();
   recipe.detail =
       fmt::format("F({0}x{0}), {1} channels x {2} tiles of {0}x{0}", t.side, t.channels, t.tiles);
@@ -115,15 +97,6 @@ double product_flops(const ConvProblem& p, const Tiling& t) {
          double(t.products() * slabs(p) * kDepth);
 }
 
-/// Products and the transforms' additions, of what the problem has of tiles and channels.
-double executed_flops(const ConvProblem& p, int64_t side) {
-  const auto C = double(p.C), K = double(p.K);
-  const double products = double((side + 2) * (side + 2));
-  const double in = side == 4 ? 156 + 36 : 32, back = side == 4 ? 90 : 24;  // as on the CPU
-  return double(tiles(p, side)) *
-         (2.0 * products * double(p.C_per_group()) * K + in * C + back * K);
-}
-
 ConvKernel row(int64_t side) {
   ConvKernel kernel;
   kernel.name = fmt::format("winograd_f{}", side);
@@ -134,8 +107,8 @@ ConvKernel row(int64_t side) {
   kernel.dtypes = {DType::f32};
   kernel.exactness = Exactness::scaled;
   kernel.direct_sum = false;  // an infinity meets itself with the other sign and gives NaN
-  kernel.executed_flops = [=](const ConvProblem& p) { return executed_flops(p, side); };
-  kernel.supports = [](const ConvProblem& p, const Limits&) { return refusal(p); };
+  kernel.executed_flops = [=](const ConvProblem& p) { return winograd_flops(p, side); };
+  kernel.supports = [](const ConvProblem& p, const Limits&) { return winograd_refusal(p); };
   return kernel;
 }
 
@@ -224,6 +197,33 @@ double f4_cost(const ConvProblem& p, const Limits& limits) {
 
 }  // namespace
 
+std::string winograd_refusal(const ConvProblem& p) {
+  if (p.dtype != DType::f32 || p.precision != Precision::ieee)
+    return "the kernel is for f32 in ieee precision";
+  if (p.R != 3 || p.S != 3) return fmt::format("the kernel is {}x{}, must be 3x3", p.R, p.S);
+  if (p.stride_h != 1 || p.stride_w != 1)
+    return fmt::format("the strides are {}x{}, must be 1", p.stride_h, p.stride_w);
+  if (p.C_per_group() < kFewestChannels)
+    return fmt::format("C/groups is {}, must be at least {}", p.C_per_group(), kFewestChannels);
+  if (std::max(p.pad_top, p.pad_bottom) > p.dilation_h ||
+      std::max(p.pad_left, p.pad_right) > p.dilation_w)
+    return "the padding is larger than the dilation: outputs of a few taps would not keep the "
+           "error bound";
+  return {};
+}
+
+int64_t winograd_tiles(const ConvProblem& p, int64_t side) {
+  return p.N * tiles_of(side, p.P(), p.dilation_h) * tiles_of(side, p.Q(), p.dilation_w);
+}
+
+double winograd_flops(const ConvProblem& p, int64_t side) {
+  const auto C = double(p.C), K = double(p.K);
+  const double products = double((side + 2) * (side + 2));
+  const double in = side == 4 ? 156 + 36 : 32, back = side == 4 ? 90 : 24;  // as on the CPU
+  return double(winograd_tiles(p, side)) *
+         (2.0 * products * double(p.C_per_group()) * K + in * C + back * K);
+}
+
 ConvKernel winograd_f2_kernel() {
   ConvKernel kernel = row(2);
   kernel.error_bound = 16;
@@ -234,10 +234,7 @@ ConvKernel winograd_f2_kernel() {
 
 ConvKernel winograd_f4_kernel() {
   ConvKernel kernel = row(4);
-  // As on the CPU. The emulator, which multiplies in f32, was seen to have 16.5 units at most on
-  // zero-mean data and 8.9 on positive ones, for 64 to 640 channels, both at borders; a model of an
-  // H100's matrix units 22, in corners of 1280 positive channels.
-  kernel.error_bound = 96;
+  kernel.error_bound = kWinogradF4Bound;
   kernel.cost = f4_cost;
   kernel.recipe = f4_recipe;
   return kernel;

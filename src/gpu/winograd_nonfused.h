@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Winograd whose products are a convolution by another kernel.
+#pragma once
+
+#include <vector>
+
+#include "gpu/conv.h"
+
+namespace metalconv::gpu {
+
+/// For NCHW and NHWC; its products are done by the optimized row of `registry` that is estimated to
+/// be the fastest. The references must outlive it.
+KernelRow winograd_nonfused_row(const Registry& registry, Runtime& runtime, KernelCache& cache);
+
+/// What it compiles for a problem beside that row's kernels: nothing for one that it refuses.
+std::vector<KernelKey> winograd_nonfused_keys(const ConvProblem& problem);
+
+}  // namespace metalconv::gpu
