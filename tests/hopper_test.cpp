@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <set>
 #include <string>
 #include <vector>
@@ -158,8 +159,8 @@ TEST(HopperFew, TilesCoverTheOutputsAndFit) {
   }
 }
 
-// One of those that differ in tile, epilogue and number of stages alone, and the roofs. Compiling
-// takes long.
+// One of those that differ in tile, epilogue and number of stages alone, and the roofs; every tile
+// where METALCONV_TEST_ALL is set, as by ./test --all. Compiling takes long.
 TEST(Hopper, CompilesWithoutLocalMemory) {
   if (kSanitized) GTEST_SKIP() << "other compilers' work: the release build has it done";
   const Nvrtc nvrtc;
@@ -177,7 +178,10 @@ TEST(Hopper, CompilesWithoutLocalMemory) {
   std::set<std::string> seen;
   for (const ConvProblem& p : problems()) {
     const hopper::Recipe recipe = hopper::recipe(p, kMultiprocessors);
-    const std::string loops = recipe.macros.at("KIND") + recipe.macros.at("HALO");
+    std::string loops = recipe.macros.at("KIND") + recipe.macros.at("HALO");
+    if (std::getenv("METALCONV_TEST_ALL"))
+      for (const char* name : {"COLUMNS", "ROW_BLOCKS", "CONSUMERS", "K_STEPS", "PARTIAL"})
+        loops += " " + recipe.macros.at(name);
     if (p.dtype != DType::bf16 && seen.insert(loops).second)
       check(to_text(p), hopper::source(recipe), hopper::macros(recipe, p));
   }

@@ -55,6 +55,8 @@ Argument constants(const T& value) {
 struct Rates {
   double flops = 10e12;  ///< a second; a multiply-add is two
   double bytes = 300e9;  ///< a second
+  /// Of `bytes`, for what one launch writes and the next one reads: caches hold some of it.
+  double between = 1.8;
   // The part of `flops` that products of many channels reach: without matrix units, and on them in
   // halves and tf32, in halves that lie in planes, and in f32. An H100 ran 1.2 to 1.3 times as fast
   // in f32 on them, up to 2.1 times in tf32 and in f16 of NHWC, and 0.3 to 1.3 times in f16 of

@@ -60,6 +60,7 @@ ChipRates chip_rates(const std::string& name, int cores) {
   // 128 in a cycle, gives 64 bytes: half the peak at most.
   r.matrix = r.matrix_planes = r.matrix_f32 = 0.55;
   r.general = 0.45;
+  r.between = 1;  // their caches hold less than what lies between launches
   chip.basis = fmt::format("{:.2f} TFLOP/s and {:.0f} GB/s, published figures of {}, unmeasured",
                            r.flops * 1e-12, r.bytes * 1e-9,
                            known ? fmt::format("{} with {} cores", name, count)

@@ -50,7 +50,6 @@ FN void produce(const elem* __restrict__ x, const char* __restrict__ packed, con
                 const Shared& shared) {
   const int t = threadIdx.x % 128, chunk = t % 8, row0 = t / 8;
   const int C = p.C / p.groups, chunks = C / IN_CHUNK;  // of a pixel
-  const Geometry geometry = geometry_of(p);
   const word place = row0 * 128 + ((chunk ^ (row0 & 7)) * 16);
   Ring ring{0, 0};
   for (int number = blockIdx.x; number < p.items; number += gridDim.x) {
@@ -62,7 +61,7 @@ FN void produce(const elem* __restrict__ x, const char* __restrict__ packed, con
 #pragma unroll
     for (int i = 0; i < GATHERS; ++i) {
       const int pixel = item.tile * ROWS + row0 + 16 * i;
-      const Place at = place_at(pixel, geometry);
+      const Place at = place_at(pixel, p);
       const int h = at.h * p.stride_h - p.pad_top, w = at.w * p.stride_w - p.pad_left;
       offsets[i] = ((at.n * p.H + h) * p.W + w) * p.C + item.g * C;
       inside[i] = 0;
@@ -119,14 +118,13 @@ FN void produce(const elem* __restrict__ x, const char* __restrict__ packed, con
   enum { PASS = 128 / X_CHUNKS };  // rows at once
   const int t = threadIdx.x % 128, chunk = t % X_CHUNKS, row0 = t / X_CHUNKS;
   const int C = p.C / p.groups, taps = p.R * p.S;
-  const Geometry geometry = geometry_of(p);
   const word place = row0 * 128 + ((chunk ^ (row0 & 7)) * 16);
   Ring ring{0, 0};
   int buffer = 0;
   word parity = 0;
   for (int number = blockIdx.x; number < p.items; number += gridDim.x) {
     const Item item = item_at(number, p);
-    const Corner corner = corner_of(item.tile, geometry, p);
+    const Corner corner = corner_of(item.tile, p);
     const char* weights =
         packed +
         ((long long)(item.g * p.blocks + item.block) * p.steps + item.first) * taps * W_BYTES;
@@ -137,7 +135,7 @@ FN void produce(const elem* __restrict__ x, const char* __restrict__ packed, con
       const elem* from = x + item.g * C + (slab * X_CHUNKS + chunk) * IN_CHUNK;
 #pragma unroll 4
       for (int i = row0; i < p.halo_rows; i += PASS) {
-        const int offset = input_of(i, corner, geometry, p);
+        const int offset = input_of(i, corner, p);
         copy_or_load(to, from + (offset < 0 ? 0 : offset), offset >= 0, p);
         to += PASS * 128;
       }
@@ -167,7 +165,8 @@ FN void produce(const elem* __restrict__ x, const char* __restrict__ packed, con
 #if KIND == 3
 // One output's part of the reduction by multiply-adds.
 static __device__ __noinline__ float direct_sum(const float* x, const char* packed, int pixel,
-                                                int column, Item item, HopperParams p) {
+                                                int column, Item item,
+                                                const HopperParams& p) {
   const int C = p.C / p.groups;
   const int n = pixel / p.Q / p.P, row = pixel / p.Q % p.P, q = pixel % p.Q;
   float sum = 0.0f;
@@ -193,11 +192,33 @@ static __device__ __noinline__ float direct_sum(const float* x, const char* pack
 }
 #endif
 
+#if KIND == 3
+// Infinities and what rounds up to one have no upper and lower part: such sums are never finite, and
+// are made anew.
+FN void mend(float (&sums)[ROW_BLOCKS][SUMS], const Item& item, const elem* __restrict__ x,
+             const char* __restrict__ packed, const HopperParams& p) {
+  float zero[4] = {0.0f, 0.0f, 0.0f, 0.0f};  // NaN where a sum is not finite
+#pragma unroll
+  for (int i = 0; i < ROW_BLOCKS * SUMS; ++i)
+    zero[i % 4] = fmaf(sums[i / SUMS][i % SUMS], 0.0f, zero[i % 4]);
+  if (zero[0] + zero[1] + zero[2] + zero[3] == 0.0f) return;
+  const int lane = threadIdx.x % 32, warp = threadIdx.x / 32 % 4, group = threadIdx.x / 128 - 1;
+#pragma unroll
+  for (int i = 0; i < ROW_BLOCKS * SUMS; ++i) {
+    float& sum = sums[i / SUMS][i % SUMS];
+    const int column = i % SUMS / 4 * 8 + lane % 4 * 2 + i % 2;
+    if (is_finite(sum) || item.block * COLUMNS + column >= p.K / p.groups) continue;
+    const int row = (group * ROW_BLOCKS + i / SUMS) * 64 + warp * 16 + i % 4 / 2 * 8 + lane / 4;
+    const int pixel = pixel_of(row, item, p);
+    if (pixel >= 0) sum = direct_sum(x, packed, pixel, column, item, p);
+  }
+}
+#endif
+
 // Stores a tile's sums: bias, activation, rounding, and through the warp's scratch to where 16
 // bytes lie beside each other.
-FN void store(float (&sums)[ROW_BLOCKS][SUMS], const Item& item, const elem* __restrict__ x,
-              const char* __restrict__ packed, const elem* __restrict__ bias,
-              out_elem* __restrict__ y, const HopperParams& p, const Geometry& geometry,
+FN void store(const float (&sums)[ROW_BLOCKS][SUMS], const Item& item,
+              const elem* __restrict__ bias, out_elem* __restrict__ y, const HopperParams& p,
               word scratch) {
   enum {
     CHUNK = 16 / OUT_SIZE,  // elements
@@ -217,7 +238,7 @@ FN void store(float (&sums)[ROW_BLOCKS][SUMS], const Item& item, const elem* __r
     int pixels[STORES];
 #pragma unroll
     for (int i = 0; i < STORES; ++i)
-      pixels[i] = pixel_of(row0 + (i * 32 + lane) / ROW_CHUNKS, item, geometry, p);
+      pixels[i] = pixel_of(row0 + (i * 32 + lane) / ROW_CHUNKS, item, p);
 #pragma unroll
     for (int c0 = 0; c0 < COLUMNS; c0 += SCRATCH_COLUMNS) {
       if (first_channel + c0 >= K) continue;
@@ -236,14 +257,6 @@ FN void store(float (&sums)[ROW_BLOCKS][SUMS], const Item& item, const elem* __r
 #pragma unroll
           for (int e = 0; e < 2; ++e) {
             v[e] = sums[b][(c0 + j * 8) / 2 + half * 2 + e];
-#if KIND == 3
-            // Infinities and what rounds up to one have no upper and lower part: such sums are
-            // never finite, and are made anew.
-            if (!is_finite(v[e]) && k + e < K) {
-              const int pixel = pixel_of(row0 + row, item, geometry, p);
-              if (pixel >= 0) v[e] = direct_sum(x, packed, pixel, column + e, item, p);
-            }
-#endif
             if (!PARTIAL) v[e] = activate(v[e] + add[e]);
           }
           const int at = (j * 8 + lane % 4 * 2) * OUT_SIZE;  // byte in the row
@@ -320,7 +333,6 @@ FN void consume(const elem* __restrict__ x, const char* __restrict__ packed,
                 const elem* __restrict__ bias, out_elem* __restrict__ y, const HopperParams& p,
                 const Shared& shared, word scratch) {
   const int lane = threadIdx.x % 32, group = threadIdx.x / 128 - 1;
-  const Geometry geometry = geometry_of(p);
   int blocks[ROW_BLOCKS];  // where they begin among the rows
 #if HALO
   const int images = p.R * p.S;
@@ -461,13 +473,17 @@ FN void consume(const elem* __restrict__ x, const char* __restrict__ packed,
 #endif
     }
 #endif
-    store(sums, item, x, packed, bias, y, p, geometry, scratch);
+#if KIND == 3
+    mend(sums, item, x, packed, p);
+#endif
+    store(sums, item, bias, y, p, scratch);
   }
 }
 
 extern "C" __global__ void __launch_bounds__(128 * (CONSUMERS + 1), BLOCKS)
     hopper_conv(const elem* __restrict__ x, const char* __restrict__ packed,
-                const elem* __restrict__ bias, out_elem* __restrict__ y, const HopperParams p) {
+                const elem* __restrict__ bias, out_elem* __restrict__ y,
+                const __grid_constant__ HopperParams p) {
   extern __shared__ char memory[];
   __shared__ wide barriers[2 * STAGES + 4];
   Shared shared;

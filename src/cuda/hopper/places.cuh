@@ -2,19 +2,6 @@
 // Which part of the work is whose: items, tiles, the pixels that their rows are, and the terms of
 // the reduction. Macros: see conv.cu.
 
-// Granlund and Montgomery, Division by invariant integers using multiplication (1994): exact for
-// numbers below 2^31.
-struct Divisor {
-  int by;
-  word multiplier, shift;
-};
-FN Divisor divisor(int by) {
-  Divisor d;
-  d.by = by;
-  d.shift = by > 1 ? 31 - __clz(by - 1) : 0;  // ceil(log2(by)) - 1
-  d.multiplier = by > 1 ? word(((1ull << (32 + d.shift)) + by - 1) / by) : 0;
-  return d;
-}
 FN int divide(int number, const Divisor& d) {
   return d.by == 1 ? number : int(__umulhi(word(number), d.multiplier) >> d.shift);
 }
@@ -36,47 +23,45 @@ FN Term term_of(int image, int place, const HopperParams& p) {
 struct Item {
   int block, g, tile, part, first, last;
 };
+// The remainder; the quotient stays.
+FN int take(int& number, const Divisor& d) {
+  const int quotient = divide(number, d);
+  const int rest = number - quotient * d.by;
+  number = quotient;
+  return rest;
+}
+// Those that run at once share inputs, or weights where these are more than caches hold.
 FN Item item_at(int number, const HopperParams& p) {
   Item item;
-  item.block = number % p.blocks;
-  number /= p.blocks;
-  item.g = number % p.groups;
-  number /= p.groups;
-  item.tile = number % p.tiles;
-  item.part = number / p.tiles;
+  item.block = take(number, p.by_blocks);
+  if (p.groups_last) {
+    item.tile = take(number, p.by_tiles);
+    item.g = take(number, p.by_groups);
+  } else {
+    item.g = take(number, p.by_groups);
+    item.tile = take(number, p.by_tiles);
+  }
+  item.part = number;
+#if PARTIAL
   item.first = int((long long)p.steps * item.part / p.splits);
   item.last = int((long long)p.steps * (item.part + 1) / p.splits);
+#else
+  item.first = 0;
+  item.last = p.steps;
+#endif
   return item;
 }
 
 // Which output a row of a tile is.
-struct Geometry {
-  Divisor by_image, by_row;  // of what tiles cover
-#if HALO
-  Divisor by_pitch;
-#endif
-};
-FN Geometry geometry_of(const HopperParams& p) {
-  Geometry geometry;
-#if HALO
-  geometry.by_image = divisor(p.cover_h * p.cover_w);
-  geometry.by_row = divisor(p.cover_w);
-  geometry.by_pitch = divisor(p.pitch);
-#else
-  geometry.by_image = divisor(p.P * p.Q);
-  geometry.by_row = divisor(p.Q);
-#endif
-  return geometry;
-}
 struct Place {
   int n, h, w;
 };
-FN Place place_at(int number, const Geometry& geometry) {
+FN Place place_at(int number, const HopperParams& p) {
   Place place;
-  place.n = divide(number, geometry.by_image);
-  number -= place.n * geometry.by_image.by;
-  place.h = divide(number, geometry.by_row);
-  place.w = number - place.h * geometry.by_row.by;
+  place.n = divide(number, p.by_image);
+  number -= place.n * p.by_image.by;
+  place.h = divide(number, p.by_row);
+  place.w = number - place.h * p.by_row.by;
   return place;
 }
 #if HALO
@@ -86,21 +71,21 @@ struct Corner {
   Place at;
   int position;
 };
-FN Corner corner_of(int tile, const Geometry& geometry, const HopperParams& p) {
+FN Corner corner_of(int tile, const HopperParams& p) {
   Corner corner;
   corner.position = tile * ROWS;
-  corner.at = place_at(p.lines ? 0 : tile, geometry);
+  corner.at = place_at(p.lines ? 0 : tile, p);
   corner.at.h *= p.tile_h;
   corner.at.w *= p.tile_w;
   return corner;
 }
 // The offset of row i of the inputs under a tile, or -1 for zeros.
-FN int input_of(int i, const Corner& corner, const Geometry& geometry, const HopperParams& p) {
+FN int input_of(int i, const Corner& corner, const HopperParams& p) {
   Place at;
   if (p.lines) {
-    at = place_at(corner.position + i, geometry);
+    at = place_at(corner.position + i, p);
   } else {
-    const int row = divide(i, geometry.by_pitch);
+    const int row = divide(i, p.by_pitch);
     at = {corner.at.n, corner.at.h + row, corner.at.w + i - row * p.pitch};
   }
   at.h -= p.pad_top;
@@ -116,12 +101,12 @@ FN int block_at(int block, const HopperParams& p) {
 }
 #endif
 // The pixel of the output, or -1.
-FN int pixel_of(int row, const Item& item, const Geometry& geometry, const HopperParams& p) {
+FN int pixel_of(int row, const Item& item, const HopperParams& p) {
 #if HALO
-  const Corner corner = corner_of(item.tile, geometry, p);
+  const Corner corner = corner_of(item.tile, p);
   Place at;
   if (p.lines) {
-    at = place_at(corner.position + row, geometry);
+    at = place_at(corner.position + row, p);
   } else {
     const int across = p.tile_w / 8, block = row / 64;
     at = {corner.at.n, corner.at.h + block / across * 8 + row % 64 / 8,

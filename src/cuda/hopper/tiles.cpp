@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <vector>
 
@@ -19,6 +20,7 @@ constexpr int64_t kRowBytes = 128;     // of a row of factors in shared memory
 constexpr int64_t kMaxTaps = 15;       // along an axis: the kernel has bits for so many
 constexpr int64_t kLeastChannels = 8;  // fewer are for kernels that cross taps better
 constexpr int64_t kMaxStages = 6;
+constexpr int64_t kCachedWeights = 8 << 20;  // bytes
 
 struct Shape {
   int row_blocks, consumers, columns;
@@ -123,7 +125,7 @@ double cycles(const ConvProblem& p, Kind kind, const Tile& t, double units) {
   const bool rounds = kind == Kind::tf32 || kind == Kind::f32;
   const double slow = kind == Kind::f32 ? 1.05 * 3 : 1.05;
   const double factors = t.shape.row_blocks * (0.4 + 0.15 * double(t.k_steps)) *
-                         (kind == Kind::f32 ? 1040
+                         (kind == Kind::f32 ? (t.halo ? 1040 : 900)
                           : rounds          ? 197
                                             : 218);
   const double rows = double(t.shape.rows()), columns = t.shape.columns;
@@ -178,6 +180,13 @@ Tile choose(const ConvProblem& p, Kind kind, double units) {
   return best;
 }
 
+Divisor divisor(int64_t by) {
+  const auto d = std::uint64_t(std::max<int64_t>(by, 1));  // 0: nothing is divided
+  if (d == 1) return {1, 0, 0};
+  const int shift = std::bit_width(d - 1) - 1;  // ceil(log2(d)) - 1
+  return {int(d), unsigned(((std::uint64_t(1) << (32 + shift)) + d - 1) / d), unsigned(shift)};
+}
+
 HopperParams params_of(const ConvProblem& p, const Tile& t) {
   HopperParams params = sizes_of(p);
   params.tiles = int(t.tiles), params.blocks = int(t.blocks);
@@ -188,6 +197,11 @@ HopperParams params_of(const ConvProblem& p, const Tile& t) {
   params.cover_h = int(t.cover_h), params.cover_w = int(t.cover_w);
   params.pitch = int(t.pitch);
   params.halo_rows = int(t.halo_rows), params.x_bytes = t.halo ? int(t.x_bytes()) : 0;
+  params.by_blocks = divisor(t.blocks), params.by_groups = divisor(p.groups);
+  params.by_tiles = divisor(t.tiles);
+  params.by_image = divisor(t.halo ? t.cover_h * t.cover_w : p.P() * p.Q());
+  params.by_row = divisor(t.halo ? t.cover_w : p.Q());
+  params.by_pitch = divisor(t.pitch);
   return params;
 }
 
@@ -300,6 +314,7 @@ Recipe recipe(const ConvProblem& p, std::uint32_t multiprocessors) {
   recipe.shared_bytes = std::size_t(fixed_bytes(t) + t.stages * stage_bytes(t, kind));
   recipe.packed_bytes =
       p.groups * t.blocks * t.steps * (t.halo ? p.R * p.S : 1) * weight_bytes(t.shape, kind);
+  recipe.params.groups_last = recipe.packed_bytes > kCachedWeights;
   recipe.detail = detail_of(t);
   return recipe;
 }
