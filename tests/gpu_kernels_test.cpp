@@ -18,6 +18,7 @@
 #include "emulator/runtime.h"
 #include "gpu/device.h"
 #include "gpu/rows.h"
+#include "gpu/winograd_nonfused.h"
 #include "gpu_cases.h"
 #include "legality/checker.h"
 #include "metalconv/error.h"
@@ -142,6 +143,34 @@ TEST(Gpu, KernelsOfNhwcAloneDoNchwWithTensorsTurnedAround) {
     EXPECT_EQ(failure_of(*device, row, problem, operands, checks), "") << text;
     const Plan plan = make_plan(*device, problem, {Implementation::optimized, "own"});
     EXPECT_THAT(plan.detail(), HasSubstr("turned to NHWC and back"));
+  }
+}
+
+TEST(Gpu, WinogradGoesByChunksOfTilesWhereMemoryIsShort) {
+  if (const std::string why = emulator::unavailable(); !why.empty()) GTEST_SKIP() << why;
+  emulator::Options options;
+  options.executor.order = LaneOrder::shuffled;
+  options.executor.threads = 2;
+  options.cache = fmt::format("{}metalconv_gpu_test_{}", testing::TempDir(), getuid());
+  gpu::DeviceParts parts;
+  parts.runtime = emulator::make_runtime(options);
+  gpu::KernelCache cache(*parts.runtime);
+  Registry registry;
+  registry.add(gpu::make_row(gpu::general_kernel(), *parts.runtime, cache));
+  // 36 places of 16 and 20 channels, 4 tiles.
+  parts.own.push_back(gpu::winograd_nonfused_row(registry, *parts.runtime, cache, 36 * 36 * 4));
+  parts.own.back().name = "own";
+  const auto device = gpu::make_device(std::move(parts));
+  // 12 tiles, 11 (the last chunk has one too many), and 9.
+  for (const char* text : {"1x16x16x12,k20,3x3,p1,nhwc,bias", "11x16x3x4,k20,3x3,p1,nhwc",
+                           "1x16x10x9,k20,3x3,p1,nhwc,relu"}) {
+    const ConvProblem problem = parse_problem(text);
+    bench::Operands operands(*device, problem);
+    bench::Checks checks(problem);
+    const KernelRow& row = *device->registry().find(Implementation::optimized, "own");
+    EXPECT_EQ(failure_of(*device, row, problem, operands, checks), "") << text;
+    const Plan plan = make_plan(*device, problem, {Implementation::optimized, "own"});
+    EXPECT_LE(plan.workspace_bytes(), 36u * 36 * 4 * 4 + 512) << text;
   }
 }
 

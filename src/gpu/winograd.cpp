@@ -32,7 +32,8 @@ int64_t tiles_of(int64_t side, int64_t outputs, int64_t dilation) {
   return step > 0 ? step * ceil_div(outputs, side * step) : 0;
 }
 int64_t threadgroups(const ConvProblem& p, const Tiling& t) {
-  return ceil_div(winograd_tiles(p, t.side), t.tiles) * ceil_div(p.K_per_group(), t.channels) * p.groups;
+  return ceil_div(winograd_tiles(p, t.side), t.tiles) * ceil_div(p.K_per_group(), t.channels) *
+         p.groups;
 }
 int64_t slabs(const ConvProblem& p) { return ceil_div(p.C_per_group(), kDepth); }
 

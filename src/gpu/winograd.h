@@ -9,9 +9,9 @@
 
 namespace metalconv::gpu {
 
-/// c of the error bound of F(4x4). As on the CPU. The emulator, which multiplies in f32, was seen to
-/// have 16.5 units at most on zero-mean data and 8.9 on positive ones, for 64 to 640 channels, both
-/// at borders; a model of an H100's matrix units 22, in corners of 1280 positive channels.
+/// c of the error bound of F(4x4). As on the CPU. The emulator, which multiplies in f32, was seen
+/// to have 16.5 units at most on zero-mean data and 8.9 on positive ones, for 64 to 640 channels,
+/// both at borders; a model of an H100's matrix units 22, in corners of 1280 positive channels.
 inline constexpr double kWinogradF4Bound = 96;
 
 /// Empty, or why they do not do the problem.

@@ -20,21 +20,17 @@ using std::int64_t;
 // winograd_nonfused.metal's constants of the same names.
 constexpr int64_t kSide = 4, kProducts = 36, kThreads = 256, kChannels = 32;
 
-/// What lies between the passes, at most; then it goes by chunks of tiles. An H100 gained nothing by
-/// chunks that its caches hold: 1.15 times the time in two, for launches and idle multiprocessors.
-constexpr int64_t kMostElements = int64_t(1) << 27;
-
 /// Tiles that go through the passes at once.
-int64_t chunk_of(const ConvProblem& p) {
+int64_t chunk_of(const ConvProblem& p, int64_t most_between) {
   const int64_t tiles = std::max<int64_t>(winograd_tiles(p, kSide), 1);
-  const int64_t most = std::max<int64_t>(kMostElements / (kProducts * (p.C + p.K)), 1);
+  const int64_t most = std::max<int64_t>(most_between / (kProducts * (p.C + p.K)), 1);
   return ceil_div(tiles, ceil_div(tiles, most));
 }
 
 /// The products: tiles are pixels, and each place of a tile has the problem's groups.
-ConvProblem products_of(const ConvProblem& p) {
+ConvProblem products_of(const ConvProblem& p, int64_t most_between) {
   ConvProblem products;
-  products.W = chunk_of(p);
+  products.W = chunk_of(p, most_between);
   products.C = kProducts * p.C, products.K = kProducts * p.K;
   products.groups = kProducts * p.groups;
   products.layout = Layout::nhwc;
@@ -66,9 +62,10 @@ KernelKey weights_key(const ConvProblem& p) {
 
 class Nonfused final : public PreparedConv {
  public:
-  Nonfused(const ConvProblem& problem, const KernelRow& row, Runtime& runtime, KernelCache& cache)
+  Nonfused(const ConvProblem& problem, const ConvProblem& products, const KernelRow& row,
+           Runtime& runtime, KernelCache& cache)
       : problem_(problem),
-        products_(products_of(problem)),
+        products_(products),
         tiles_(winograd_tiles(problem, kSide)),
         params_(conv_params(problem)),
         packing_(packing(problem, 1, 8, true)),
@@ -112,8 +109,8 @@ class Nonfused final : public PreparedConv {
       const TileParams tiles{int(first), int(products_.W)};
       const Argument to[] = {x.memory, inputs, constants(params_), constants(tiles)};
       runtime_.launch(queue, input_, shape(problem_.C), to);
-      inner_->execute(queue, x_view(products_, inputs), inner_packed, {},
-                      y_view(products_, sums), rest);
+      inner_->execute(queue, x_view(products_, inputs), inner_packed, {}, y_view(products_, sums),
+                      rest);
       // Metal wants every buffer bound.
       const Memory b = problem_.bias ? bias.memory : packed;
       const Argument back[] = {sums, b, y.memory, constants(params_), constants(tiles)};
@@ -161,7 +158,8 @@ double seconds(const ConvProblem& p, double products, const Rates& rates) {
 
 }  // namespace
 
-KernelRow winograd_nonfused_row(const Registry& registry, Runtime& runtime, KernelCache& cache) {
+KernelRow winograd_nonfused_row(const Registry& registry, Runtime& runtime, KernelCache& cache,
+                                int64_t most_between) {
   KernelRow row;
   row.name = "winograd_nonfused";
   row.summary =
@@ -172,24 +170,26 @@ KernelRow winograd_nonfused_row(const Registry& registry, Runtime& runtime, Kern
   row.exactness = Exactness::scaled;
   row.error_bound = kWinogradF4Bound;
   row.direct_sum = false;
-  row.supports = [&registry, &runtime](const ConvProblem& p) -> std::string {
+  row.supports = [&registry, &runtime, most_between](const ConvProblem& p) -> std::string {
     std::string reason = size_refusal(p, runtime.limits());
     if (reason.empty()) reason = winograd_refusal(p);
     if (reason.empty() && winograd_tiles(p, kSide) >= (int64_t(1) << 31))
-      reason = "tiles are counted in 31 bits";
-    if (reason.empty() && !product_row(registry, products_of(p)))
-      reason = "no kernel does its products";
+      reason = fmt::format("there are {} tiles of 4x4 outputs, but they are counted in 31 bits",
+                           winograd_tiles(p, kSide));
+    if (reason.empty() && !product_row(registry, products_of(p, most_between)))
+      reason = "no other kernel does its products";
     return reason;
   };
-  row.cost = [&registry, &runtime](const ConvProblem& p) {
-    const ConvProblem products = products_of(p);
+  row.cost = [&registry, &runtime, most_between](const ConvProblem& p) {
+    const ConvProblem products = products_of(p, most_between);
     const double chunks = double(winograd_tiles(p, kSide)) / double(products.W);
     return seconds(p, chunks * product_row(registry, products)->cost(products),
                    runtime.limits().rates);
   };
   row.executed_flops = [](const ConvProblem& p) { return winograd_flops(p, kSide); };
-  row.make = [&registry, &runtime, &cache](const ConvProblem& p) {
-    return std::make_unique<const Nonfused>(p, *product_row(registry, products_of(p)), runtime,
+  row.make = [&registry, &runtime, &cache, most_between](const ConvProblem& p) {
+    const ConvProblem products = products_of(p, most_between);
+    return std::make_unique<const Nonfused>(p, products, *product_row(registry, products), runtime,
                                             cache);
   };
   return row;
