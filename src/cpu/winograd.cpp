@@ -26,12 +26,14 @@ using std::int64_t;
 using winograd_tiles::Blocking;
 using winograd_tiles::ChannelRun;
 using winograd_tiles::Layouts;
+using winograd_tiles::PixelRows;
 using winograd_tiles::PixelRun;
 using winograd_tiles::Shape;
 
 constexpr int kMaxPixels = 16;                                        // of a tile by channels
+constexpr int64_t kMaxPieces = 8;                                     // of a band
 constexpr int64_t kMaxColumns = 4 * winograd_tiles::kChannelRun + 2;  // of a run by channels
-constexpr int64_t kAhead = 2;  // channels that are fetched before they are needed
+constexpr int64_t kAhead = 3;  // channels that are fetched before they are needed
 // Below, the transforms cost more than they save; in NHWC they take no less than a vector.
 constexpr int64_t kFewestPlanes = 16, kFewestChannels = 12;
 
@@ -47,10 +49,13 @@ class Winograd final : public PreparedConv {
                                  : winograd_tiles::kernels_of(context.isa()).f2),
         turn_(context.isa(), shape.c.dtype),
         slots_(context.threads(), at_.floats, bias_floats(shape.c)),
+        piece_(blocking.by_pixels ? shape.piece : 0),
         block_(shape.block(blocking.by_pixels)),
         padded_K_(blocking.by_pixels ? shape.K : shape.padded),
         groups_(ceil_div(shape.K, blocking.group)),
         in_place_(!shape.nchw && !convert_.halves()),
+        reads_rows_(winograd_tiles::kernels_of(context.isa()).parts && !convert_.halves() &&
+                    shape.c.dilation_w == 1),
         fetches_(blocking.tiles >= 2 * shape.gemm.pixels &&
                  packed_bytes() > context.last_cache() / 2) {
     for (int64_t i = 0; i < blocking.chunk; ++i) offsets_.push_back(i * at_.pitch);
@@ -85,8 +90,9 @@ class Winograd final : public PreparedConv {
       const int64_t split = i % blocking_.splits, block = i / blocking_.splits % blocks;
       task.g = i / blocking_.splits / blocks;
       // Shared evenly: 49 tiles are 25 + 24.
-      task.first = block * s_.tiles / blocks;
-      task.tiles = (block + 1) * s_.tiles / blocks - task.first;
+      const int64_t unit = piece_ ? piece_ : 1, all = s_.tiles / unit;
+      task.first = block * all / blocks * unit;
+      task.tiles = (block + 1) * all / blocks * unit - task.first;
       const bool whole = blocking_.chunk == s_.C;
       if (whole) transform_in(call, task, {0, s_.C});
       for (int64_t group = split * groups_ / blocking_.splits;
@@ -160,18 +166,46 @@ class Winograd final : public PreparedConv {
       run.n = row / s_.rows.tiles();
       run.at = done;
       const int64_t left = s_.columns.in_image - column % s_.columns.in_image;
-      run.tiles = std::min({at_.run, left, task.tiles - done});
+      run.tiles = std::min({at_.run - (piece_ ? done % at_.run : 0), left, task.tiles - done});
       body(run);
       done += run.tiles;
     }
   }
 
-  void transform_in(const Call& call, const Task& task, const Chunk& chunk) const {
+  /// Runs that are transformed together, vectors of pixels: one, or pieces of several.
+  struct Band {
+    Run runs[kMaxPieces];
+    int64_t lines[kMaxPieces];   ///< where in a line each run begins
+    int64_t pieces[kMaxPieces];  ///< ... and each piece
+    int64_t count, at, tiles;    ///< of runs; as in Run
+  };
+  template <class Body>
+  void each_band(const Task& task, const Body& body) const {
+    Band band{};
+    int64_t line = 0;
     each_run(task, [&](const Run& run) {
-      if (blocking_.by_pixels)
-        for (int64_t c = 0; c < chunk.channels; ++c) pixels_in(call, task, run, chunk.first, c);
-      else
-        channels_in(call, task, run, chunk);
+      if (band.count == 0) band.at = run.at;
+      for (int64_t t = 0; piece_ && t < run.tiles; t += piece_)
+        band.pieces[(band.tiles + t) / piece_] = line + t * s_.m;
+      band.runs[band.count] = run;
+      band.lines[band.count++] = line;
+      band.tiles += run.tiles;
+      line += round_up(run.tiles * s_.m + 2, s_.lanes);
+      const int64_t end = run.at + run.tiles;
+      if (piece_ && band.tiles < at_.run && end < task.tiles) return;
+      // The last vector may have fewer: what it writes of the others goes behind the lines.
+      if (piece_) std::fill(band.pieces + band.tiles / piece_, std::end(band.pieces), line);
+      body(band);
+      band = {};
+      line = 0;
+    });
+  }
+
+  void transform_in(const Call& call, const Task& task, const Chunk& chunk) const {
+    if (!blocking_.by_pixels)
+      return each_run(task, [&](const Run& run) { channels_in(call, task, run, chunk); });
+    each_band(task, [&](const Band& band) {
+      for (int64_t c = 0; c < chunk.channels; ++c) pixels_in(call, task, band, chunk.first, c);
     });
   }
 
@@ -196,24 +230,55 @@ class Winograd final : public PreparedConv {
   }
 
   /// Channel c of those from c0 on.
-  void pixels_in(const Call& call, const Task& task, const Run& run, int64_t c0, int64_t c) const {
-    const int64_t size = s_.c.H * s_.c.W;
-    const int64_t plane = (run.n * s_.c.C + task.g * s_.C + c0 + c) * size;
-    PixelRun lines{};
-    lines.lines = task.slot + at_.lines_at;
-    lines.pitch = at_.line;
-    lines.planes = task.slot + c * at_.pitch + run.at;
-    lines.step = at_.v_step;
-    lines.tiles = run.tiles;
+  void pixels_in(const Call& call, const Task& task, const Band& band, int64_t c0,
+                 int64_t c) const {
     // Rows are too short for the hardware to see them coming.
-    const int64_t ahead = c0 + c + kAhead < s_.C ? kAhead * size : 0;
-    fill_lines(run, lines.lines, 1, [&](int64_t h, int64_t w, int64_t columns, float* to) {
-      const int64_t at = plane + h * s_.c.W + w;
-      for (int64_t i = 0; i < columns + kLine; i += kLine)
-        __builtin_prefetch(convert_.at(call.x, at + ahead + std::min(i, s_.c.W - 1 - w)));
-      convert_.every(s_.c.dilation_w, convert_.at(call.x, at), to, columns);
-    });
-    transforms_.pixels_in(lines);
+    const int64_t size = s_.c.H * s_.c.W, ahead = c0 + c + kAhead < s_.C ? kAhead * size : 0;
+    for (int64_t i = 0; i < band.count; ++i)
+      rows_in(call, band.runs[i], (band.runs[i].n * s_.c.C + task.g * s_.C + c0 + c) * size, ahead,
+              task.slot + at_.lines_at + band.lines[i]);
+    transforms_.pixels_in(pixel_run(task, band, task.slot + c * at_.pitch + band.at, at_.v_step));
+  }
+  PixelRun pixel_run(const Task& task, const Band& band, float* planes, int64_t step) const {
+    PixelRun run{};
+    run.lines = task.slot + at_.lines_at;
+    run.pitch = at_.line;
+    run.pieces = piece_ ? band.pieces : nullptr;
+    run.planes = planes;
+    run.step = step;
+    run.tiles = band.tiles;
+    return run;
+  }
+
+  /// Rows of the plane from element `plane` on; those `ahead` elements further are fetched.
+  void rows_in(const Call& call, const Run& run, int64_t plane, int64_t ahead, float* lines) const {
+    static constexpr float kZeros[(kMaxPieces + 1) * kLine] = {};
+    PixelRows rows{};
+    rows.columns = run.tiles * s_.m + 2;
+    rows.lines = lines;
+    rows.pitch = at_.line;
+    if (reads_rows_) {
+      const int64_t w = run.q - s_.c.pad_left;
+      const Inside inside(w, 1, rows.columns, s_.c.W);
+      rows.left = inside.begin, rows.right = inside.end;
+      rows.ahead = ahead;
+      for (int64_t i = 0; i < s_.span; ++i) {
+        const int64_t h = run.p - s_.c.pad_top + i * s_.c.dilation_h;
+        rows.rows[i] = kZeros;
+        if (h < 0 || h >= s_.c.H) continue;
+        rows.rows[i] = static_cast<const float*>(call.x) + plane + h * s_.c.W + w;
+      }
+    } else {
+      rows.right = round_up(rows.columns, s_.lanes);
+      for (int64_t i = 0; i < s_.span; ++i) rows.rows[i] = lines + i * at_.line;
+      fill_lines(run, lines, 1, [&](int64_t h, int64_t w, int64_t columns, float* to) {
+        const int64_t at = plane + h * s_.c.W + w;
+        for (int64_t j = 0; j < columns + kLine; j += kLine)
+          __builtin_prefetch(convert_.at(call.x, at + ahead + std::min(j, s_.c.W - 1 - w)));
+        convert_.every(s_.c.dilation_w, convert_.at(call.x, at), to, columns);
+      });
+    }
+    transforms_.rows_in(rows);
   }
 
   /// NHWC: `channels` of each of `columns` pixels, from element `at` on.
@@ -395,30 +460,30 @@ class Winograd final : public PreparedConv {
 
   void transform_out(const Call& call, const Task& task, int64_t k0) const {
     const int64_t channels = std::min(blocking_.group, s_.K - k0);
-    each_run(task, [&](const Run& run) {
-      if (blocking_.by_pixels)
-        for (int64_t k = 0; k < channels; ++k) pixels_out(call, task, run, k0, k);
-      else
-        channels_out(call, task, run, k0);
+    if (!blocking_.by_pixels)
+      return each_run(task, [&](const Run& run) { channels_out(call, task, run, k0); });
+    each_band(task, [&](const Band& band) {
+      for (int64_t k = 0; k < channels; ++k) pixels_out(call, task, band, k0, k);
     });
   }
 
-  void pixels_out(const Call& call, const Task& task, const Run& run, int64_t k0, int64_t k) const {
-    PixelRun lines{};
-    lines.lines = task.slot + at_.lines_at;
-    lines.pitch = at_.line;
-    lines.planes = task.slot + at_.m_at + k * at_.width + run.at;
-    lines.step = at_.m_step;
-    lines.tiles = run.tiles;
-    lines.activation = s_.c.activation;
-    transforms_.pixels_out(lines);
-    const int64_t plane = run.n * s_.c.K + task.g * s_.K + k0 + k;
-    const int64_t rows = s_.rows.existing(run.p, s_.m);
-    const int64_t columns = s_.columns.existing(run.q, run.tiles * s_.m);
-    for (int64_t i = 0; i < rows; ++i) {
-      const float* from = lines.lines + i * at_.line;
-      const int64_t y = (plane * s_.rows.size + run.p + i * s_.rows.step) * s_.columns.size + run.q;
-      every_from_f32(convert_, from, columns, convert_.at(call.y, y), s_.columns.step);
+  void pixels_out(const Call& call, const Task& task, const Band& band, int64_t k0,
+                  int64_t k) const {
+    PixelRun products =
+        pixel_run(task, band, task.slot + at_.m_at + k * at_.width + band.at, at_.m_step);
+    products.activation = s_.c.activation;
+    transforms_.pixels_out(products);
+    for (int64_t r = 0; r < band.count; ++r) {
+      const Run& run = band.runs[r];
+      const int64_t plane = run.n * s_.c.K + task.g * s_.K + k0 + k;
+      const int64_t rows = s_.rows.existing(run.p, s_.m);
+      const int64_t columns = s_.columns.existing(run.q, run.tiles * s_.m);
+      for (int64_t i = 0; i < rows; ++i) {
+        const float* from = products.lines + i * at_.line + band.lines[r];
+        const int64_t y =
+            (plane * s_.rows.size + run.p + i * s_.rows.step) * s_.columns.size + run.q;
+        every_from_f32(convert_, from, columns, convert_.at(call.y, y), s_.columns.step);
+      }
     }
   }
 
@@ -498,11 +563,13 @@ class Winograd final : public PreparedConv {
   winograd_tiles::Transforms transforms_;
   Turn turn_;
   Slots slots_;
+  int64_t piece_;     ///< as in Shape, where vectors hold pixels; else 0
   int64_t block_;     ///< output channels of a register tile
   int64_t padded_K_;  ///< channels that the packed weights hold
   int64_t groups_;
-  bool in_place_;  ///< tensors hold what the transforms by channels take and give
-  bool fetches_;   ///< weights, before they are needed: they are too many for the last cache
+  bool in_place_;    ///< tensors hold what the transforms by channels take and give
+  bool reads_rows_;  ///< by pixels, where they are
+  bool fetches_;     ///< weights, before they are needed: they are too many for the last cache
   std::vector<int64_t> offsets_;  ///< of the input channels in a product
 };
 

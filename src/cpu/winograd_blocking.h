@@ -54,7 +54,8 @@ struct Shape {
         rows(problem.dilation_h, problem.P(), m),
         columns(problem.dilation_w, problem.Q(), m),
         tiles(problem.N * rows.tiles() * columns.tiles()),
-        padded(round_up(K, lanes)) {}
+        padded(round_up(K, lanes)),
+        piece(lanes >= m && columns.in_image % (lanes / m) == 0 ? lanes / m : 0) {}
 
   /// Output channels of a register tile.
   std::int64_t block(bool by_pixels) const {
@@ -69,6 +70,7 @@ struct Shape {
   Tiling rows, columns;
   std::int64_t tiles;
   std::int64_t padded;  ///< K up to whole vectors
+  std::int64_t piece;   ///< tiles whose pixels fill a vector, if they divide a row; else 0
 };
 
 struct Blocking {
@@ -92,13 +94,17 @@ constexpr std::int64_t kLineChannels = 32;
 struct Layouts {
   Layouts(const Shape& s, const Blocking& b)
       : width(round_up(b.tiles, s.lanes)),
-        pitch(b.by_pixels ? width + s.lanes : b.chunk),
+        // Runs of parts of vectors are written whole.
+        pitch(!b.by_pixels ? b.chunk
+              : s.piece    ? width
+                           : width + s.lanes),
         v_step(spread(b.by_pixels ? b.chunk * pitch : b.tiles * b.chunk)),
         m_step(spread((b.by_pixels ? width : b.tiles) * b.group)),
         run(b.by_pixels ? std::min(2 * s.lanes, width) : kChannelRun),
         pixel(b.by_pixels ? 1 : std::min(std::max(b.chunk, b.group), kLineChannels)),
-        line(b.by_pixels ? round_up(run * s.m + 2, s.lanes) + 4 * s.lanes
-                         : (run * s.m + 2) * pixel),
+        line(!b.by_pixels ? (run * s.m + 2) * pixel
+             : s.piece    ? ceil_div(run, s.piece) * 2 * s.lanes + s.lanes
+                          : round_up(run * s.m + 2, s.lanes) + 4 * s.lanes),
         m_at(s.products * v_step + kLine),
         lines_at(m_at + s.products * m_step + kLine),
         floats(lines_at + s.span * line + 4 * s.lanes) {}

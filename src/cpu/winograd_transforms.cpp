@@ -18,7 +18,7 @@ namespace HWY_NAMESPACE {
 
 #if HWY_TARGET == HWY_SCALAR
 const Kernels* kernels() {
-  static const Kernels table{HWY_TARGET, 1, {}, {}};
+  static const Kernels table{HWY_TARGET, 1, false, {}, {}};
   return &table;
 }
 #else
@@ -84,29 +84,107 @@ HWY_INLINE void StoreColumns(const V (&v)[2], float* line) {
   hn::StoreInterleaved2(v[0], v[1], D(), line);
 }
 
-/// Down the lines first, where neighbours are vectors as they lie, then along them.
+using Wide = hn::RepartitionToWide<D>;
+HWY_INLINE V LowerPairs(V a, V b) {
+  const Wide w;
+  return hn::BitCast(D(), hn::InterleaveLower(w, hn::BitCast(w, a), hn::BitCast(w, b)));
+}
+HWY_INLINE V UpperPairs(V a, V b) {
+  const Wide w;
+  return hn::BitCast(D(), hn::InterleaveUpper(w, hn::BitCast(w, a), hn::BitCast(w, b)));
+}
+
+/// Columns M t + j for j < M, of the tiles t of M pieces. M is 4: a transposition within 128 bits.
+HWY_INLINE void FromPieces(const V (&p)[4], V (&v)[4]) {
+  const D d;
+  const V low = hn::InterleaveLower(d, p[0], p[1]), low2 = hn::InterleaveLower(d, p[2], p[3]);
+  const V high = hn::InterleaveUpper(d, p[0], p[1]), high2 = hn::InterleaveUpper(d, p[2], p[3]);
+  v[0] = LowerPairs(low, low2);
+  v[1] = UpperPairs(low, low2);
+  v[2] = LowerPairs(high, high2);
+  v[3] = UpperPairs(high, high2);
+}
+HWY_INLINE void FromPieces(const V (&p)[2], V (&v)[2]) {
+  const D d;
+  const V low = hn::InterleaveLower(d, p[0], p[1]), high = hn::InterleaveUpper(d, p[0], p[1]);
+  v[0] = LowerPairs(low, high);
+  v[1] = UpperPairs(low, high);
+}
+/// And back.
+HWY_INLINE void ToPieces(const V (&v)[4], V (&p)[4]) { FromPieces(v, p); }
+HWY_INLINE void ToPieces(const V (&v)[2], V (&p)[2]) { FromPieces(v, p); }
+
+/// Columns M t + j of pieces, for j < M + 2: the last two are the next tile's first.
 template <int M>
-void PixelsIn(const PixelRun& run) {
+HWY_INLINE void LoadPieces(const float* line, const int64_t* pieces, V (&v)[kSpan<M>]) {
+  const D d;
+  V p[M], columns[M];
+  METALCONV_UNROLL for (int i = 0; i < M; ++i) p[i] = hn::LoadU(d, line + pieces[i]);
+  FromPieces(p, columns);
+  METALCONV_UNROLL for (int i = 0; i < M; ++i) v[i] = columns[i];
+  METALCONV_UNROLL for (int i = 0; i < M; ++i) p[i] = hn::LoadU(d, line + pieces[i] + M);
+  FromPieces(p, columns);
+  v[M] = columns[0], v[M + 1] = columns[1];
+}
+template <int M>
+HWY_INLINE void StorePieces(const V (&v)[M], float* line, const int64_t* pieces) {
+  V p[M];
+  ToPieces(v, p);
+  METALCONV_UNROLL for (int i = 0; i < M; ++i) hn::StoreU(p[i], D(), line + pieces[i]);
+}
+
+// Masked reads that leave the other lanes' memory alone.
+constexpr bool kParts = !HWY_MEM_OPS_MIGHT_FAULT;
+
+/// Down the rows first, where neighbours are vectors as they lie.
+template <int M>
+void RowsIn(const PixelRows& run) {
   constexpr int kN = kSpan<M>;
   const D d;
-  const int64_t vectors = hwy::DivCeil(run.tiles, int64_t(kLanes));
-  for (int64_t q = 0; q < vectors * M * kLanes + 2; q += kLanes) {
+  for (int64_t q = 0; q < run.columns; q += kLanes) {
     V v[kN];
-    METALCONV_UNROLL for (int i = 0; i < kN; ++i) v[i] =
-        hn::LoadU(d, run.lines + i * run.pitch + q);
+    METALCONV_UNROLL for (int i = 0; i < kN; ++i) hwy::Prefetch(run.rows[i] + q + run.ahead);
+    if (!kParts || (run.left <= q && q + kLanes <= run.right)) {
+      METALCONV_UNROLL for (int i = 0; i < kN; ++i) v[i] = hn::LoadU(d, run.rows[i] + q);
+    } else {
+      const auto first = [&](int64_t n) HWY_ATTR {
+        return hn::FirstN(d, std::size_t(std::clamp<int64_t>(n - q, 0, kLanes)));
+      };
+      const auto mask = hn::AndNot(first(run.left), first(run.right));
+      METALCONV_UNROLL for (int i = 0; i < kN; ++i) {
+        v[i] = hn::MaskedLoad(mask, d, run.rows[i] + q);
+      }
+    }
     In(v);
     METALCONV_UNROLL for (int i = 0; i < kN; ++i) {
       hn::StoreU(v[i], d, run.lines + i * run.pitch + q);
     }
   }
+}
+
+/// Then along them.
+template <int M, bool kPieces>
+void TilesIn(const PixelRun& run) {
+  constexpr int kN = kSpan<M>;
+  const D d;
+  const int64_t vectors = hwy::DivCeil(run.tiles, int64_t(kLanes));
   for (int64_t t = 0; t < vectors; ++t)
     for (int i = 0; i < kN; ++i) {
       V v[kN];
-      LoadColumns(run.lines + i * run.pitch + t * M * kLanes, v);
+      const float* line = run.lines + i * run.pitch;
+      if constexpr (kPieces)
+        LoadPieces<M>(line, run.pieces + t * M, v);
+      else
+        LoadColumns(line + t * M * kLanes, v);
       In(v);
       float* to = run.planes + i * kN * run.step + t * kLanes;
       METALCONV_UNROLL for (int j = 0; j < kN; ++j) hn::StoreU(v[j], d, to + j * run.step);
     }
+}
+
+template <int M>
+void PixelsIn(const PixelRun& run) {
+  run.pieces ? TilesIn<M, true>(run) : TilesIn<M, false>(run);
 }
 
 /// Outputs of a tile from products load(i, j), down the columns first; emit(i, row) for each row.
@@ -128,16 +206,26 @@ HWY_INLINE void TileOut(Activation activation, const Load& load, const Emit& emi
   }
 }
 
-template <int M>
-void PixelsOut(const PixelRun& run) {
+template <int M, bool kPieces>
+void TilesOut(const PixelRun& run) {
   const D d;
   for (int64_t t = 0; t < run.tiles; t += kLanes)
     TileOut<M>(
         run.activation,
         [&](int i, int j)
             HWY_ATTR { return hn::LoadU(d, run.planes + (i * kSpan<M> + j) * run.step + t); },
-        [&](int i, const V(&y)[M])
-            HWY_ATTR { StoreColumns(y, run.lines + i * run.pitch + t * M); });
+        [&](int i, const V(&y)[M]) HWY_ATTR {
+          float* line = run.lines + i * run.pitch;
+          if constexpr (kPieces)
+            StorePieces<M>(y, line, run.pieces + t / kLanes * M);
+          else
+            StoreColumns(y, line + t * M);
+        });
+}
+
+template <int M>
+void PixelsOut(const PixelRun& run) {
+  run.pieces ? TilesOut<M, true>(run) : TilesOut<M, false>(run);
 }
 
 /// use(c) for vectors that cover the channels; the last may overlap the one before it.
@@ -186,10 +274,11 @@ void ChannelsOut(const ChannelRun& run) {
 }
 
 template <int M>
-constexpr Transforms kTransforms{PixelsIn<M>, ChannelsIn<M>, PixelsOut<M>, ChannelsOut<M>};
+constexpr Transforms kTransforms{RowsIn<M>, PixelsIn<M>, ChannelsIn<M>, PixelsOut<M>,
+                                 ChannelsOut<M>};
 
 const Kernels* kernels() {
-  static const Kernels table{HWY_TARGET, kLanes, kTransforms<2>, kTransforms<4>};
+  static const Kernels table{HWY_TARGET, kLanes, kParts, kTransforms<2>, kTransforms<4>};
   return &table;
 }
 #endif

@@ -12,12 +12,25 @@
 
 namespace metalconv::cpu::winograd_tiles {
 
-/// Neighbouring tiles of one row of tiles, vectors along the tiles (NCHW).
+/// Rows of pixels of one channel, to be transformed down the columns into lines.
+struct PixelRows {
+  const float* rows[6];      ///< M + 2, or the lines themselves
+  std::int64_t left, right;  ///< columns [left, right) are read, the others are zeros
+  std::int64_t ahead;        ///< floats behind what is read something is fetched
+  std::int64_t columns;      ///< of the lines; whole vectors are written
+  float* lines;
+  std::int64_t pitch;  ///< floats from line to line
+};
+
+/// Tiles, vectors along the tiles (NCHW).
 struct PixelRun {
   float* lines;        ///< (M + 2) or M rows of pixels of one channel
   std::int64_t pitch;  ///< floats from line to line; whole vectors may be read past the last tile
-  float* planes;       ///< (M + 2)^2 products; the run's tiles are neighbours
-  std::int64_t step;   ///< floats from product to product; whole vectors are written
+  /// Where in a line each piece of kLanes / M tiles begins, M pieces a vector, whose tiles take
+  /// turns in it: no pixel leaves its 128 bits. Null: the tiles are neighbours, in their order.
+  const std::int64_t* pieces;
+  float* planes;      ///< (M + 2)^2 products; the run's tiles are neighbours
+  std::int64_t step;  ///< floats from product to product; whole vectors are written
   std::int64_t tiles;
   Activation activation;  ///< of outputs
 };
@@ -35,7 +48,8 @@ struct ChannelRun {
 };
 
 struct Transforms {
-  /// Lines become products; for PixelRun the lines are overwritten.
+  /// Rows become lines, lines become products.
+  void (*rows_in)(const PixelRows&);
   void (*pixels_in)(const PixelRun&);
   void (*channels_in)(const ChannelRun&);
   /// Products become lines of outputs.
@@ -46,6 +60,7 @@ struct Transforms {
 struct Kernels {
   std::int64_t target;
   int lanes;      ///< floats of a vector; 1: there are no transforms for this target
+  bool parts;     ///< vectors of rows_in read no column that is not to be read
   Transforms f2;  ///< M = 2
   Transforms f4;  ///< M = 4
 };
