@@ -604,8 +604,10 @@ KernelRow row_of(const Context& context, int m) {
     return refusal(p, winograd_tiles::kernels_of(context.isa()).lanes);
   };
   row.cost = [&context, m](const ConvProblem& p) {
-    const Blocking b = winograd_tiles::choose_blocking(context, Shape(context, p, m));
-    return b.excess > 0 ? std::numeric_limits<double>::infinity() : b.seconds;
+    const Shape s(context, p, m);
+    const Blocking b = winograd_tiles::choose_blocking(context, s);
+    if (b.excess > 0) return std::numeric_limits<double>::infinity();
+    return std::max(b.seconds, winograd_tiles::seconds_from_memory(context, s));
   };
   row.executed_flops = [&context, m](const ConvProblem& p) {
     const Shape s(context, p, m);

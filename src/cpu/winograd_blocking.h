@@ -117,6 +117,9 @@ struct Layouts {
   std::int64_t m_at, lines_at, floats;
 };
 
+/// What weights that no cache holds take at least, however the work is divided.
+double seconds_from_memory(const Context& context, const Shape& shape);
+
 /// The fastest by estimate, of those within the memory that is allowed.
 Blocking choose_blocking(const Context& context, const Shape& shape);
 
