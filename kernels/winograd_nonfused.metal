@@ -35,9 +35,9 @@ static inline Own own_of(index group, int tile, int channel, int channels) {
 #endif
 }
 
-// Where a place of the tile has its channels.
-static inline index waiting_at(int tile, int place, int channels) {
-  return (index(tile) * PRODUCTS + place) * channels;
+// Where the first place of the tile has its channels.
+static inline index waiting_at(int tile, int channels) {
+  return index(tile) * PRODUCTS * channels;
 }
 
 [[kernel, max_total_threads_per_threadgroup(THREADS)]]
@@ -69,12 +69,12 @@ void winograd_input(device const elem* x [[buffer(0)]],
   read_window(values, x, window, p);
   transform(values);
 #if NHWC
-  to += waiting_at(own.tile, 0, p.C) + own.channel;
+  to += waiting_at(own.tile, p.C) + own.channel;
 #pragma unroll
   for (int i = 0; i < PRODUCTS; ++i) to[index(i) * p.C] = values[i / SPAN][i % SPAN];
 #else
   const bool exists = other.tile < tiles.tiles && other.channel < p.C;
-  to += waiting_at(other.tile, 0, p.C) + other.channel;
+  to += waiting_at(other.tile, p.C) + other.channel;
 #pragma unroll
   for (int i = 0; i < SPAN; ++i) {
     if (i > 0) threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -107,7 +107,7 @@ void winograd_output(device const float* from [[buffer(0)]],
   const Own own = own_of(number, t / CHANNELS, t % CHANNELS, p.K);
   const bool exists = own.tile < tiles.tiles && own.channel < p.K;
   float v[SIDE][SIDE];
-  if (exists) transform_sums(from + (waiting_at(own.tile, 0, p.K) + own.channel), p.K, v);
+  if (exists) transform_sums(from + (waiting_at(own.tile, p.K) + own.channel), p.K, v);
 #if NHWC
   if (!exists) return;
   const Outputs outputs = outputs_at(place_of(index(tiles.first) + own.tile, p), p);

@@ -115,16 +115,22 @@ INSTANTIATE_TEST_SUITE_P(Gpu, OnEmulator, testing::ValuesIn(emulated_problems())
                                                      std::regex("[^A-Za-z0-9]"), "_");
                          });
 
-/// As Hopper's kernels are given to a device, which no machine without one can run.
-TEST(Gpu, KernelsOfNhwcAloneDoNchwWithTensorsTurnedAround) {
-  if (const std::string why = emulator::unavailable(); !why.empty()) GTEST_SKIP() << why;
+gpu::DeviceParts emulator_parts(std::uint32_t compute_units) {
   emulator::Options options;
   options.executor.order = LaneOrder::shuffled;
   options.executor.threads = 2;
-  options.compute_units = 132;  // so that some split their reduction, and need a workspace
+  options.compute_units = compute_units;
   options.cache = fmt::format("{}metalconv_gpu_test_{}", testing::TempDir(), getuid());
   gpu::DeviceParts parts;
   parts.runtime = emulator::make_runtime(options);
+  return parts;
+}
+
+/// As Hopper's kernels are given to a device, which no machine without one can run.
+TEST(Gpu, KernelsOfNhwcAloneDoNchwWithTensorsTurnedAround) {
+  if (const std::string why = emulator::unavailable(); !why.empty()) GTEST_SKIP() << why;
+  // So many units that some split their reduction, and need a workspace.
+  gpu::DeviceParts parts = emulator_parts(132);
   gpu::Runtime& runtime = *parts.runtime;
   gpu::KernelCache cache(runtime);
   KernelRow own = gpu::make_row(gpu::general_kernel(), runtime, cache);
@@ -148,12 +154,7 @@ TEST(Gpu, KernelsOfNhwcAloneDoNchwWithTensorsTurnedAround) {
 
 TEST(Gpu, WinogradGoesByChunksOfTilesWhereMemoryIsShort) {
   if (const std::string why = emulator::unavailable(); !why.empty()) GTEST_SKIP() << why;
-  emulator::Options options;
-  options.executor.order = LaneOrder::shuffled;
-  options.executor.threads = 2;
-  options.cache = fmt::format("{}metalconv_gpu_test_{}", testing::TempDir(), getuid());
-  gpu::DeviceParts parts;
-  parts.runtime = emulator::make_runtime(options);
+  gpu::DeviceParts parts = emulator_parts(1);
   gpu::KernelCache cache(*parts.runtime);
   Registry registry;
   registry.add(gpu::make_row(gpu::general_kernel(), *parts.runtime, cache));

@@ -106,10 +106,9 @@ class GpuConv final : public PreparedConv {
   }
 
   void pack(Queue& queue, const TensorView& w, Memory packed) const override {
-    const int64_t groups =
-        ceil_div(packed_elements(recipe_.packing), recipe_.pack_run * kPackThreads);
+    const int64_t threads = ceil_div(packed_elements(recipe_.packing), recipe_.pack_run);
     const Argument arguments[] = {w.memory, packed, constants(recipe_.packing)};
-    runtime_.launch(queue, pack_, {spread(groups), {kPackThreads}}, arguments);
+    runtime_.launch(queue, pack_, pack_shape(threads), arguments);
   }
 
   void execute(Queue& queue, const TensorView& x, Memory packed, const TensorView& bias,
@@ -218,6 +217,10 @@ KernelKey pack_key(const ConvProblem& problem, const char* kernel) {
           {{"ELEM", element_name(problem.dtype)},
            {"INDEX", index_name(problem)},
            {"THREADS", std::to_string(kPackThreads)}}};
+}
+
+LaunchShape pack_shape(int64_t threads) {
+  return {spread(ceil_div(threads, kPackThreads)), {kPackThreads}};
 }
 
 KernelKey split_key(const ConvProblem& problem) {

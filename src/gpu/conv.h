@@ -85,6 +85,8 @@ std::string size_refusal(const ConvProblem& problem, const Limits& limits);
 /// partial sums.
 KernelKey pack_key(const ConvProblem& problem, const char* kernel = "pack");
 KernelKey split_key(const ConvProblem& problem);
+/// To launch what pack_key() names, of that many threads.
+LaunchShape pack_shape(std::int64_t threads);
 
 // ---- for the rows ----
 

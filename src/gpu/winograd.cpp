@@ -14,7 +14,7 @@ namespace {
 
 using std::int64_t;
 
-constexpr int64_t kDepth = 8;            // as in the kernels
+constexpr int64_t kDepth = kWinogradDepth;
 constexpr int64_t kFewestChannels = 16;  // below, the transforms cost more than they save
 constexpr int64_t kThreads = 256;
 

@@ -14,6 +14,9 @@ namespace metalconv::gpu {
 /// both at borders; a model of an H100's matrix units 22, in corners of 1280 positive channels.
 inline constexpr double kWinogradF4Bound = 96;
 
+/// Input channels that are packed together, as in the kernels.
+inline constexpr std::int64_t kWinogradDepth = 8;
+
 /// Empty, or why they do not do the problem.
 std::string winograd_refusal(const ConvProblem& problem);
 

@@ -68,7 +68,7 @@ class Nonfused final : public PreparedConv {
         products_(products),
         tiles_(winograd_tiles(problem, kSide)),
         params_(conv_params(problem)),
-        packing_(packing(problem, 1, 8, true)),
+        packing_(packing(problem, 1, kWinogradDepth, true)),
         row_(row),
         inner_(row.make(products_)),
         runtime_(runtime),
@@ -92,9 +92,7 @@ class Nonfused final : public PreparedConv {
     const Memory inner = scratch.take(inner_->packed_bytes());
     const int64_t pairs = problem_.K * packing_.padded_channels;
     const Argument arguments[] = {w.memory, matrices, constants(packing_)};
-    constexpr int64_t kPackThreads = 128;
-    runtime_.launch(queue, weights_, {spread(ceil_div(pairs, kPackThreads)), {kPackThreads}},
-                    arguments);
+    runtime_.launch(queue, weights_, pack_shape(pairs), arguments);
     inner_->pack(queue, w_view(products_, matrices), inner);
   }
 
